@@ -1,0 +1,1 @@
+"""Leadtally: lead scoring and email hygiene on Postgres."""

@@ -1,0 +1,170 @@
+"""What somebody says about contacts: created, changed, imported, erased. Flags, address and score follow."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from app.engine import hygiene, identity, ingest
+from app.engine.hygiene import SoftPolicy
+from app.engine.identity import EMAIL, Ref
+from app.engine.plan import Plan, Plans
+from app.errors import Conflict, NotFound
+from app.store import contacts
+from app.store.db import Connection
+from app.store.tables import Contact
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to change of one contact. Fields that are not named in `said` stay as they are.
+
+    `said` holds the names of the fields given: email, name, stage, tags, properties, opted_out, bounced.
+    `properties` are merged by RFC 7396: a null removes that property.
+    """
+
+    said: frozenset[str]
+    email: str | None = None
+    name: str | None = None
+    stage: str | None = None
+    tags: tuple[str, ...] = ()
+    add_tags: tuple[str, ...] = ()
+    properties: dict[str, Any] = field(default_factory=dict)  # Any: JSON
+    opted_out: bool = False
+    bounced: bool = False
+
+
+class Upserted(NamedTuple):
+    contact: UUID
+    is_new: bool
+    is_conflict: bool
+    """Its address belongs to another contact than its stronger identity; nothing of it was kept."""
+
+
+async def upsert(
+    db: Connection,
+    plans: Plans,
+    changes: Sequence[tuple[Ref, Change]],
+    by: str,
+    now: datetime,
+    policy: SoftPolicy,
+) -> list["Upserted"]:
+    """Find or make each contact and change it, in order; then score all of them. Runs in the caller's transaction.
+
+    A change whose address is another contact's is left out whole, and says so.
+    """
+    plan = await plans.hold(db)
+    who = await identity.resolve(db, dict.fromkeys(ref for ref, _ in changes), now)
+    results = []
+    for ref, wanted in changes:
+        owner = who.contacts[ref]
+        holder = who.holders.get((EMAIL, wanted.email)) if wanted.email is not None else None
+        results.append(Upserted(owner, owner in who.created, holder not in (None, owner)))
+    people = await contacts.load(db, {result.contact for result in results})
+    judged: set[UUID] = set()
+    for result, (_, wanted) in zip(results, changes, strict=True):
+        if not result.is_conflict and _apply(people[result.contact], wanted, by, now):
+            judged.add(result.contact)
+    await _keep(db, plan, people.values(), judged, now, policy)
+    return results
+
+
+async def change(
+    db: Connection, plans: Plans, contact: UUID, wanted: Change, by: str, now: datetime, policy: SoftPolicy
+) -> Contact:
+    """Change one contact that is there, and score it.
+
+    Raises NotFound; Conflict if its new address is another contact's.
+    """
+    plan = await plans.hold(db)
+    if "email" in wanted.said and wanted.email is not None:
+        await _claim_address(db, contact, wanted.email)
+    await lock_existing(db, contact)
+    people = await contacts.load(db, [contact])
+    judged = {contact} if _apply(people[contact], wanted, by, now) else set()
+    await _keep(db, plan, people.values(), judged, now, policy)
+    return people[contact]
+
+
+async def erase(db: Connection, plans: Plans, contact: UUID) -> None:
+    """Remove a contact with its events, tallies and scores. Raises NotFound."""
+    await plans.hold(db)
+    await lock_existing(db, contact)
+    await contacts.erase(db, contact)
+
+
+async def lock_existing(db: Connection, contact: UUID) -> None:
+    try:
+        await identity.lock(db, [contact])
+    except identity.ContactGone:
+        raise NotFound("there is no such contact") from None
+
+
+async def _claim_address(db: Connection, contact: UUID, email: str) -> None:
+    """Point the address at the contact; the address it had goes on pointing there, for mail about it may still come."""
+    if await db.fetchval("SELECT 1 FROM activity WHERE contact_id = $1", contact) is None:
+        raise NotFound("there is no such contact")
+    await db.execute(
+        "INSERT INTO identity (kind, value, contact_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        EMAIL,
+        email,
+        contact,
+    )
+    if await identity.find(db, (EMAIL, email)) != contact:
+        raise Conflict("another contact has this address", "/email")
+
+
+def _apply(contact: Contact, change: Change, by: str, now: datetime) -> bool:
+    """Change the row; says whether its bounce state must be judged again, because its address or its past changed."""
+    judge = False
+    if "email" in change.said and change.email != contact.email:
+        hygiene.change_address(contact, change.email, now)
+        judge = True
+    if "name" in change.said:
+        contact.name = change.name
+    if "stage" in change.said:
+        contact.stage = change.stage
+    if "tags" in change.said:
+        contact.tags = distinct(change.tags)
+    if change.add_tags:
+        contact.tags = distinct([*contact.tags, *change.add_tags])
+    if "properties" in change.said:
+        contact.properties = merged(contact.properties, change.properties)
+    if "opted_out" in change.said and change.opted_out != contact.opted_out:
+        hygiene.decide_consent(contact, out=change.opted_out, at=now, reason=hygiene.MANUAL, by=by)
+    if "bounced" in change.said and change.bounced != contact.bounced:
+        hygiene.decide_bounce(contact, bounced=change.bounced, at=now, by=by)
+    return judge
+
+
+async def _keep(
+    db: Connection, plan: Plan, people: Iterable[Contact], judged: set[UUID], now: datetime, policy: SoftPolicy
+) -> None:
+    rows = list(people)
+    if judged:
+        await ingest.judge(db, [person for person in rows if person.id in judged], policy)
+    await ingest.save(db, rows, now)
+    await plan.scorer.score(db, sorted(person.id for person in rows), now)
+
+
+def distinct(tags: Iterable[str]) -> list[str]:
+    """Tags without repetition, by the first spelling of each: case means nothing in a tag."""
+    kept: dict[str, str] = {}
+    for tag in tags:
+        kept.setdefault(tag.lower(), tag)
+    return list(kept.values())
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """JSON Merge Patch of two objects (RFC 7396)."""
+    result = dict(old)
+    for key, value in new.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            below = result.get(key)
+            result[key] = merged(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,42 @@
+"""Everything an operator can set, read once from the environment in the roots and handed down."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, PostgresDsn, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The README's table of settings lists each of these; a test compares the two."""
+
+    model_config = SettingsConfigDict(env_prefix="LEADTALLY_", extra="ignore")
+
+    database_url: PostgresDsn | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="Postgres 15 or newer, as postgresql://user:password@host/name. Unset: an embedded Postgres.",
+    )
+    data_dir: Path = Field(default=Path(".data"), description="Folder of the embedded Postgres.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    admin_key: SecretStr | None = Field(
+        default=None, min_length=16, description="The first admin key. Unset: one is made and shown once."
+    )
+    demo: bool = Field(default=True, description="Fill an empty database with a small demo workspace; 0 starts empty.")
+    worker: bool = Field(default=True, description="Whether `serve` runs a worker inside; 0 where `worker` runs apart.")
+    pool_size: int = Field(
+        default=10, ge=4, le=200, description="Connections that each of a process' two pools may open."
+    )
+    ingest_lanes: int = Field(
+        default=2, ge=1, le=32, description="Ingest transactions that one process runs at a time."
+    )
+    soft_bounce_limit: int = Field(
+        default=5, ge=1, le=1000, description="Soft bounces with no delivery between that make an address bounced."
+    )
+    soft_bounce_days: int = Field(
+        default=30, ge=1, le=3650, description="Days within which those soft bounces must lie."
+    )
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
+    )
+    log_json: bool = Field(default=False, description="Log JSON lines instead of text.")

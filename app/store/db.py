@@ -1,0 +1,107 @@
+"""How the product reaches Postgres: two pools to one database.
+
+`hot` is plain asyncpg, for the paths that move batches. `engine` is SQLAlchemy's, for queries built from Core
+expressions. A transaction uses one of them, never both.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.engine.url import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.expression import ClauseElement
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+_DIALECT = asyncpg_dialect()
+
+# A prepared plan outlives the table sizes it was made for. On the hot path every access is by key, so a sequential
+# scan is never right: with it off, a plan made on an empty table is still good on a table of millions.
+# The compiler for expressions costs more than a batch; naive timestamps in stored text mean UTC.
+_HOT_SETTINGS = {"enable_seqscan": "off", "jit": "off", "timezone": "UTC", "statement_timeout": "300s"}
+_READ_SETTINGS = {"jit": "off", "timezone": "UTC", "statement_timeout": "30s"}
+
+
+class Database:
+    """Both pools. Use as an async context manager; opening raises what asyncpg raises when there is no server."""
+
+    def __init__(self, url: str, pool_size: int = 10, *, name: str = "leadtally") -> None:
+        self.url = make_url(url)
+        self._pool_size = pool_size
+        self._name = name
+        self.hot: asyncpg.Pool[asyncpg.Record]
+        self.engine: AsyncEngine
+
+    async def __aenter__(self) -> "Database":
+        self.hot = await asyncpg.create_pool(
+            plain_url(self.url),
+            min_size=1,
+            max_size=self._pool_size,
+            init=_as_json,
+            server_settings={**_HOT_SETTINGS, "application_name": self._name},
+        )
+        self.engine = create_async_engine(
+            self.url.set(drivername="postgresql+asyncpg"),
+            pool_size=self._pool_size,
+            max_overflow=0,
+            pool_pre_ping=False,
+            connect_args={"server_settings": {**_READ_SETTINGS, "application_name": self._name}},
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.dispose()
+        await self.hot.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose transaction ends with the block; nothing written in it is kept."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that commits when the block ends without an exception."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Connection]:
+        """A transaction on the hot pool that commits when the block ends without an exception."""
+        async with self.hot.acquire() as connection, connection.transaction():
+            yield connection
+
+
+def plain_url(url: URL) -> str:
+    """The URL without SQLAlchemy's driver name, as asyncpg and psql take it."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+class Statement:
+    """A Core statement compiled once for asyncpg: its text, and its arguments in the order of its placeholders."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        self.sql = str(compiled)
+        self._names: list[str] = list(getattr(compiled, "positiontup", None) or [])
+        self._fixed: dict[str, Any] = dict(compiled.params)  # Any: values of any column type
+
+    def arguments(self, **given: object) -> list[Any]:
+        """Values by position: those built into the statement, and those left open under their names."""
+        return [given[name] if name in given else self._fixed[name] for name in self._names]
+
+
+async def _as_json(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: orjson.dumps(value).decode(),
+        decoder=orjson.loads,
+    )

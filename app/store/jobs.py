@@ -1,0 +1,65 @@
+"""Background jobs: the row that people watch, and PgQueuer's entry that makes a worker run it.
+
+Both are written in the caller's transaction: a job exists exactly if what asked for it was committed.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat as uuids
+from pgqueuer.db import AsyncpgDriver
+from pgqueuer.queries import Queries
+
+from app.store.db import Connection
+
+QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+
+
+async def enqueue(db: Connection, kind: str, payload: dict[str, Any], now: datetime) -> UUID:  # Any: JSON
+    job: UUID = uuids.uuid7()
+    await db.execute(
+        "INSERT INTO job (id, kind, payload, status, created_at) VALUES ($1, $2, $3, 'queued', $4)",
+        job,
+        kind,
+        payload,
+        now,
+    )
+    await Queries(AsyncpgDriver(db)).enqueue(kind, str(job).encode())  # type: ignore[arg-type]  # a pool's proxy serves
+    return job
+
+
+async def start(db: Connection, job: UUID, now: datetime) -> dict[str, Any] | None:  # Any: as the table has it
+    """Mark as running and return the row; None if it has ended, or is not there."""
+    row = await db.fetchrow(
+        """
+        UPDATE job SET status = 'running', started_at = coalesce(started_at, $2)
+        WHERE id = $1 AND status IN ('queued', 'running') RETURNING *
+        """,
+        job,
+        now,
+    )
+    return dict(row) if row else None
+
+
+async def enter(db: Connection, job: UUID, phase: str, total: int) -> None:
+    """Begin a phase of `total` steps."""
+    await db.execute("UPDATE job SET phase = $2, total = $3, done = 0, cursor = NULL WHERE id = $1", job, phase, total)
+
+
+async def advance(db: Connection, job: UUID, steps: int, cursor: str) -> None:
+    """Note progress in the transaction that made it, so that work resumed after a crash begins where it ended."""
+    await db.execute("UPDATE job SET done = done + $2, cursor = $3 WHERE id = $1", job, steps, cursor)
+
+
+async def finish(db: Connection, job: UUID, now: datetime, error: str | None = None) -> None:
+    await db.execute(
+        """
+        UPDATE job SET status = CASE WHEN $3::text IS NULL THEN 'done' ELSE 'failed' END, error = $3, finished_at = $2,
+               phase = NULL, cursor = NULL
+        WHERE id = $1
+        """,
+        job,
+        now,
+        error,
+    )

@@ -1,0 +1,49 @@
+"""Bringing the database to the schema this code was written for, and asking whether it is there."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import migrations
+
+_MIGRATION_LOCK = 7_300_001  # any number that nobody else uses: two starting processes must not migrate at once
+
+
+def config() -> Config:
+    """Alembic's configuration, without a file: only where the scripts are."""
+    made = Config()
+    made.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    made.set_main_option("path_separator", "os")
+    return made
+
+
+async def migrate(engine: AsyncEngine, target: str = "head") -> None:
+    """Run what is missing up to `target`, or back down to it. Safe to call from several processes at once."""
+
+    def run(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        settings = config()
+        settings.attributes["connection"] = connection
+        current = MigrationContext.configure(connection).get_current_revision()
+        downwards = target == "base" or (current is not None and target != "head" and _is_below(target, current))
+        (command.downgrade if downwards else command.upgrade)(settings, target)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+
+
+async def is_current(engine: AsyncEngine) -> bool:
+    """Whether the database has every migration that this code knows."""
+    head = ScriptDirectory.from_config(config()).get_current_head()
+    async with engine.connect() as connection:
+        return head == await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
+def _is_below(target: str, current: str) -> bool:
+    walked = ScriptDirectory.from_config(config()).walk_revisions("base", current)
+    return target in {script.revision for script in walked}

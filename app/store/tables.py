@@ -1,0 +1,264 @@
+"""The schema, defined once. Alembic's migrations are compared with this module in the tests.
+
+Hot tables (`event`, `tally`, `score`, `activity`) carry no foreign keys: a key costs one lookup and one lock per row
+in the path that matters most, and the contact's row in `activity`, locked by every writer, already says what a key
+would.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity as Generated,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field, SQLModel
+
+POINTS = Numeric(14, 2)
+NEVER = text("'-infinity'")
+
+
+def instant(*, nullable: bool = False, default: Any = None) -> Any:  # Any: SQLModel's Field returns Any
+    return Field(sa_column=Column(DateTime(timezone=True), nullable=nullable, server_default=default))
+
+
+def words(*, nullable: bool = False, **options: Any) -> Any:  # Any: as above
+    return Field(sa_column=Column(Text, nullable=nullable, **options))
+
+
+class Contact(SQLModel, table=True):
+    """A person. Wide and seldom written; what changes with every event is in `activity`."""
+
+    id: UUID = Field(primary_key=True)
+    email: str | None = words(nullable=True)
+    name: str | None = words(nullable=True)
+    stage: str | None = words(nullable=True)
+    tags: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
+    properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False, server_default="{}"))
+
+    opted_out: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    opted_out_at: datetime | None = instant(nullable=True)
+    opted_out_reason: str | None = words(nullable=True)
+    opted_out_by: str | None = words(nullable=True)
+
+    bounced: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    bounced_at: datetime | None = instant(nullable=True)
+    bounced_reason: str | None = words(nullable=True)
+    bounced_by: str | None = words(nullable=True)
+    bounce_status: str = words(server_default="none")
+    soft_bounces: int = Field(sa_column=Column(Integer, nullable=False, server_default="0"))
+    email_since: datetime | None = instant(nullable=True)
+    """Since when the address is this one, if it ever changed: an older bounce that names no address was another's."""
+    bounces_since: datetime | None = instant(nullable=True)
+    """Bounces up to this instant, if any, were forgiven by hand."""
+
+    created_at: datetime = instant()
+    updated_at: datetime = instant()
+
+    __table_args__ = (
+        Index("contact_created", "created_at", "id"),
+        Index("contact_email", "email", postgresql_ops={"email": "text_pattern_ops"}),
+        Index("contact_stage", "stage"),
+        Index("contact_tags", text("fold_tags(tags)"), postgresql_using="gin"),
+        Index("contact_suppressed", "id", postgresql_where=text("opted_out OR bounced")),
+    )
+
+
+class Activity(SQLModel, table=True):
+    """One narrow row per contact: what every writer locks, and what changes with every event."""
+
+    contact_id: UUID = Field(primary_key=True)
+    last_event_at: datetime = instant(default=NEVER)
+    """-infinity before the first event, so that an index orders everybody."""
+
+    __table_args__ = (Index("activity_last_event", "last_event_at", "contact_id"),)
+
+
+class Identity(SQLModel, table=True):
+    """What points at a contact. `kind` is email, user_id, anonymous_id or crm:<connection>:<object>."""
+
+    kind: str = words(primary_key=True)
+    value: str = words(primary_key=True)
+    contact_id: UUID = Field(
+        sa_column=Column(
+            ForeignKey("contact.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"),
+            nullable=False,
+            index=True,
+        )
+    )
+
+
+class Event(SQLModel, table=True):
+    """Something a contact did, or that happened to them. `id` derives from source and the sender's id."""
+
+    id: UUID = Field(primary_key=True)
+    contact_id: UUID
+    type: str = words()
+    source: str = words()
+    client_id: str | None = words(nullable=True)
+    occurred_at: datetime = instant()
+    received_at: datetime = instant()
+    address: str | None = words(nullable=True)
+    """The address that an `email.*` event was about, which need not be the contact's address today."""
+    properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+
+    __table_args__ = (
+        Index("event_contact", "contact_id", "occurred_at", "id"),
+        Index("event_occurred", "occurred_at", "id"),
+        Index("event_type", "type", "occurred_at", "id"),
+        Index("event_source", "source", "occurred_at", "id"),
+    )
+
+
+class Counter(SQLModel, table=True):
+    """An event condition that rules of any model and version share. Here only while a version that counts needs it."""
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, Generated(always=True), primary_key=True))
+    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    filled: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether all history is tallied. Until then ingest adds to it, and the fill sets it, contact by contact."""
+    retired_by: UUID | None = Field(default=None)
+    """The job that is removing its tallies, once no version that counts needs it; ingest passes it over."""
+
+
+class Tally(SQLModel, table=True):
+    """How many events of one contact matched one counter on one UTC day."""
+
+    contact_id: UUID = Field(primary_key=True)
+    counter_id: int = Field(primary_key=True, sa_type=Integer)
+    day: date = Field(primary_key=True, sa_type=Date)
+    key: str = words(primary_key=True, server_default="")
+    n: int = Field(sa_column=Column(Integer, nullable=False))
+
+
+class ScoringModel(SQLModel, table=True):
+    """A score sheet. Name, bands and rules here are the draft; `live_version` is what counts."""
+
+    __tablename__ = "scoring_model"
+
+    id: int | None = Field(default=None, sa_column=Column(SmallInteger, Generated(always=True), primary_key=True))
+    key: str = words(unique=True)
+    name: str = words()
+    description: str | None = words(nullable=True)
+    bands: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False, server_default="[]"))
+    live_version: int | None = Field(default=None, sa_type=Integer)
+    archived_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant()
+    updated_at: datetime = instant()
+
+
+class ModelVersion(SQLModel, table=True):
+    """What a model said when it was published. Never changed afterwards."""
+
+    __tablename__ = "model_version"
+
+    model_id: int = Field(sa_column=Column(ForeignKey("scoring_model.id", ondelete="CASCADE"), primary_key=True))
+    version: int = Field(primary_key=True, sa_type=Integer)
+    name: str = words()
+    bands: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    rules: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    published_at: datetime = instant()
+    published_by: str = words()
+
+
+class Rule(SQLModel, table=True):
+    """A rule of a model's draft: condition and signed points."""
+
+    id: UUID = Field(primary_key=True)
+    model_id: int = Field(
+        sa_column=Column(ForeignKey("scoring_model.id", ondelete="CASCADE"), nullable=False, index=True)
+    )
+    name: str = words()
+    kind: str = words()
+    condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    points: Decimal = Field(sa_column=Column(POINTS, nullable=False))
+    window_days: int | None = Field(default=None, sa_type=Integer)
+    max_per_day: int | None = Field(default=None, sa_type=Integer)
+    max_points: Decimal | None = Field(default=None, sa_column=Column(POINTS, nullable=True))
+    created_at: datetime = instant()
+    updated_at: datetime = instant()
+
+
+class Score(SQLModel, table=True):
+    """What a contact is worth in one model today, under the version named."""
+
+    contact_id: UUID = Field(primary_key=True)
+    model_id: int = Field(primary_key=True, sa_type=SmallInteger)
+    value: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+    version: int = Field(sa_column=Column(Integer, nullable=False))
+    next_change_on: date | None = Field(default=None, sa_type=Date)
+    """The day on which the value next changes by itself, if no event comes."""
+    computed_at: datetime = instant()
+
+    __table_args__ = (
+        Index("score_value", "model_id", "value", "contact_id"),
+        Index("score_due", "next_change_on", "contact_id", postgresql_where=text("next_change_on IS NOT NULL")),
+    )
+
+
+class PlanEpoch(SQLModel, table=True):
+    """One row: counts up whenever what ingest must count or score changes, so that every process reloads its plan."""
+
+    __tablename__ = "plan_epoch"
+
+    id: int = Field(primary_key=True, sa_type=SmallInteger)
+    epoch: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class Job(SQLModel, table=True):
+    """Background work that somebody may want to watch. PgQueuer holds the queue; this holds progress and end."""
+
+    id: UUID = Field(primary_key=True)
+    kind: str = words()
+    payload: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    status: str = words()
+    phase: str | None = words(nullable=True)
+    done: int = Field(sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    total: int = Field(sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    cursor: str | None = words(nullable=True)
+    error: str | None = words(nullable=True)
+    created_at: datetime = instant()
+    started_at: datetime | None = instant(nullable=True)
+    finished_at: datetime | None = instant(nullable=True)
+
+    __table_args__ = (Index("job_created", "created_at", "id"),)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key's hash, name and scopes. The key itself is shown once and kept nowhere."""
+
+    __tablename__ = "api_key"
+
+    id: UUID = Field(primary_key=True)
+    name: str = words()
+    hint: str = words()
+    """The first characters of the key, to tell keys apart in a list."""
+    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    created_at: datetime = instant()
+    revoked_at: datetime | None = instant(nullable=True)
+
+    __table_args__ = (UniqueConstraint("name", name="api_key_name"),)
+
+
+class Worker(SQLModel, table=True):
+    """A worker that lives says so here every few seconds; readiness asks."""
+
+    id: UUID = Field(primary_key=True)
+    beat_at: datetime = instant()

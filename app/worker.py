@@ -1,0 +1,91 @@
+"""Background work: which job runs what, and when. `serve` runs it inside, `worker` apart; any number may run."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import structlog
+import uuid_utils.compat as uuids
+from pgqueuer import PgQueuer
+from pgqueuer.errors import RetryRequested
+from pgqueuer.models import Job, Schedule
+
+from app import clock
+from app.engine import publish
+from app.engine.plan import Plans
+from app.engine.sweep import sweep
+from app.store import jobs, workers
+from app.store.db import Database
+
+JOBS: dict[str, Callable[[Database, UUID], Awaitable[None]]] = {
+    publish.PUBLISH: publish.run_publish,
+    publish.TIDY: publish.run_tidy,
+}
+"""Topic → what runs. Each takes its job's id, begins where it stopped, and may be run again harmlessly."""
+
+_RETRY = timedelta(seconds=2)
+_STALE = timedelta(seconds=10)
+_log = structlog.get_logger()
+
+
+async def run(database: Database, stop: asyncio.Event) -> None:
+    """Work until `stop` is set; what runs then is finished or left for the next worker to go on with.
+
+    When the database goes away, waits and begins again.
+    """
+    me = uuids.uuid7()
+    while not stop.is_set():
+        try:
+            await _work(database, stop, me)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ExceptionGroup) as fault:
+            _log.warning("the worker lost the database and begins again", fault=type(fault).__name__)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1)
+
+
+async def _work(database: Database, stop: asyncio.Event, me: UUID) -> None:
+    queue = PgQueuer.from_asyncpg_pool(database.hot)
+    plans = Plans()
+    # One at a time, over all workers: each job goes through all contacts, and versions become live in their order.
+    for topic, work in JOBS.items():
+        queue.entrypoint(topic, concurrency_limit=1)(_job(database, work))
+
+    @queue.schedule("score.sweep", "* * * * *")
+    async def _sweep(_: Schedule) -> None:
+        swept = await sweep(database, plans)
+        if swept:
+            _log.info("scores rolled over", contacts=swept)
+
+    async def beat() -> None:
+        while not stop.is_set():
+            await workers.beat(database, me, clock.now())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), workers.BEAT_S)
+        queue.shutdown.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(beat())
+        tasks.create_task(queue.run(heartbeat_timeout=_STALE, dequeue_timeout=timedelta(seconds=5)))
+
+
+def _job(database: Database, work: Callable[[Database, UUID], Awaitable[None]]) -> Callable[[Job], Awaitable[None]]:
+    async def run_job(job: Job) -> None:
+        job_id = UUID((job.payload or b"").decode())
+        try:
+            await work(database, job_id)
+        except (
+            OSError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.InterfaceError,
+            asyncpg.OperatorInterventionError,
+        ) as fault:
+            raise RetryRequested(_RETRY, type(fault).__name__) from fault
+        except Exception as fault:
+            _log.exception("a job failed", job=str(job_id))
+            async with database.batch() as db:
+                await jobs.finish(db, job_id, clock.now(), f"{type(fault).__name__}: {fault}"[:500])
+
+    return run_job

@@ -1,0 +1,1 @@
+"""Alembic's scripts. `leadtally migrate` runs them; `serve` and `worker` run them when they start."""
