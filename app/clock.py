@@ -12,5 +12,5 @@ def now() -> datetime:
 
 def shift(by: timedelta) -> None:
     """Move this process' clock by `by` relative to the machine's; `timedelta()` puts it right again."""
-    global _offset  # noqa: PLW0603
+    global _offset
     _offset = by

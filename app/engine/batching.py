@@ -9,6 +9,7 @@ import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
 import asyncpg
@@ -32,7 +33,7 @@ _ATTEMPTS = 9
 
 _log = structlog.get_logger()
 
-_PASSING = (
+PASSING = (
     ContactGone,
     OSError,
     TimeoutError,
@@ -79,7 +80,7 @@ class Batcher:
         self._lanes = lanes
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "Batcher":
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._lane(), name=f"ingest lane {n}") for n in range(self._lanes)]
         return self
 
@@ -139,7 +140,7 @@ class Batcher:
         refused: dict[UUID, str] = {}
         try:
             stored = await self._store(list(distinct.values()), refused)
-        except _PASSING as fault:
+        except PASSING as fault:
             _log.warning("the database is out of reach", fault=type(fault).__name__)
             unavailable = Unavailable("the database cannot be reached just now")
             for request in group:
@@ -174,7 +175,7 @@ class Batcher:
             try:
                 async with self._database.batch() as db:
                     return await ingest.accept(db, self._plans, events, clock.now(), self._policy)
-            except _PASSING as fault:
+            except PASSING as fault:
                 if attempt == _ATTEMPTS:
                     raise
                 _log.info("ingest tries again", fault=type(fault).__name__, attempt=attempt)

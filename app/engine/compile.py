@@ -30,6 +30,7 @@ from sqlalchemy import (
     not_,
     null,
     or_,
+    select,
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -41,11 +42,11 @@ Sql: TypeAlias = ColumnElement[Any]  # Any: an expression of whatever type
 
 DAYS_INACTIVE = "contact.days_inactive"
 
-_UTC = literal_column("'UTC'")
+_UTC: Sql = literal_column("'UTC'")
 _NEVER: Sql = literal_column("'-infinity'::timestamptz", DateTime(timezone=True))
 _NO_TAGS: Sql = literal_column("'{}'::text[]", ARRAY(Text))
 _JSON_NULL: Sql = literal_column("'null'::jsonb", JSONB)
-_WHOLE = literal_column("'{}'")
+_WHOLE: Sql = literal_column("'{}'")
 _SCALARS = ("'string'", "'number'", "'boolean'")
 
 
@@ -194,21 +195,33 @@ def _read(field: Field, kind: FieldType | None, row: Row) -> Sql:
         column = row.columns[field.name]
         return func.nullif(column, _NO_TAGS) if _is_tags(field, kind) else column
     value = row.document[field.path[0]] if len(field.path) == 1 else _nested(field, row)
-    as_text: Sql = value.op("#>>", return_type=Text())(_WHOLE)
     wanted = field.type or kind
     if wanted is None:
         return func.nullif(value, _JSON_NULL)
     if field.type is None and wanted is FieldType.TEXT:
-        return case((_is_a(value, *_SCALARS), as_text))
-    match wanted:
-        case FieldType.TEXT | FieldType.TAGS:
-            return case((_is_a(value, "'string'"), as_text))
+        return case((_is_a(value, *_SCALARS), _as_text(value)))
+    return typed(value, wanted)
+
+
+def typed(value: Sql, kind: FieldType) -> Sql:
+    """A JSON value as `kind`; NULL where it is of another type. Of a list of tags, what is not text is left out."""
+    match kind:
+        case FieldType.TEXT:
+            return case((_is_a(value, "'string'"), _as_text(value)))
+        case FieldType.TAGS:
+            element = func.jsonb_array_elements(case((_is_a(value, "'array'"), value))).column_valued("element")
+            texts = select(func.array_agg(_as_text(element))).where(_is_a(element, "'string'"))
+            return cast(texts.scalar_subquery(), ARRAY(Text))
         case FieldType.NUMBER:
             return case((_is_a(value, "'number'"), cast(value, Numeric)))
         case FieldType.BOOLEAN:
             return case((_is_a(value, "'boolean'"), cast(value, Boolean)))
         case FieldType.DATETIME:
-            return case((_is_a(value, "'string'"), func.as_instant(as_text, type_=DateTime(timezone=True))))
+            return case((_is_a(value, "'string'"), func.as_instant(_as_text(value), type_=DateTime(timezone=True))))
+
+
+def _as_text(value: Sql) -> Sql:
+    return value.op("#>>", return_type=Text())(_WHOLE)
 
 
 def _is_a(value: Sql, *kinds: str) -> Sql:

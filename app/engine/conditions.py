@@ -24,7 +24,7 @@ MAX_DEPTH = 12
 MAX_TESTS = 500
 MAX_TEXT = 4000
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Value: TypeAlias = str | Decimal | bool | datetime
 
 
@@ -193,7 +193,7 @@ class _Reader:
             return Test(field, positive, operator is not positive, field.type)
         if source == "field":
             return self.comparison(test, field, operator, pointer)
-        assert kind is not None  # noqa: S101 - inferred() is None for presence alone
+        assert kind is not None
         values = self.values(operator, kind, test.get("value"), f"{pointer}/value")
         return None if values is None else Test(field, positive, operator is not positive, kind, values)
 

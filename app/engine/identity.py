@@ -27,10 +27,10 @@ class Ref(NamedTuple):
     user_id: str | None = None
     anonymous_id: str | None = None
 
-    def keys(self) -> list[tuple[str, str]]:
+    def named(self) -> list[tuple[str, str]]:
         """(kind, value) of what is given, strongest first."""
-        named = ((USER, self.user_id), (EMAIL, self.email), (ANONYMOUS, self.anonymous_id))
-        return [(kind, value) for kind, value in named if value is not None]
+        given = ((USER, self.user_id), (EMAIL, self.email), (ANONYMOUS, self.anonymous_id))
+        return [(kind, value) for kind, value in given if value is not None]
 
 
 class ContactGone(Exception):
@@ -98,7 +98,7 @@ class _Assigned(NamedTuple):
 
 
 async def _look_up(db: Connection, refs: list[Ref]) -> _Found:
-    keys = list({key for ref in refs for key in ref.keys()})
+    keys = list({key for ref in refs for key in ref.named()})
     rows = await db.fetch(
         """
         SELECT i.kind, i.value, i.contact_id,
@@ -120,7 +120,7 @@ def _assign(refs: list[Ref], found: _Found) -> _Assigned:
     known, identified = dict(found.contacts), set(found.identified)
     assigned = _Assigned({}, {}, set())
     for ref in refs:
-        keys = ref.keys()
+        keys = ref.named()
         contact = None
         for key in keys:
             candidate = known.get(key)

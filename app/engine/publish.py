@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from app import clock
-from app.engine import identity, plan as plans, rules, tally
+from app.engine import identity, rules, tally
+from app.engine import plan as plans
 from app.engine.conditions import parse
 from app.engine.fields import Scope, Vocabulary
 from app.engine.identity import ContactGone
@@ -41,7 +42,7 @@ async def publish(db: Connection, key: str, by: str, now: datetime) -> Published
         raise NotFound(f"there is no scoring model {key!r}")
     if model["archived_at"] is not None:
         raise Conflict(f"scoring model {key!r} is archived; make it active again before publishing")
-    drafted = await db.fetch("SELECT * FROM rule WHERE model_id = $1 ORDER BY created_at, id", model["id"])
+    drafted = await db.fetch("SELECT * FROM rule WHERE model_id = $1 ORDER BY id", model["id"])
     frozen = [
         Rule(
             id=row["id"],
@@ -81,6 +82,16 @@ async def archive(db: Connection, key: str, now: datetime) -> UUID:
     await plans.change(db)
     await db.execute("UPDATE scoring_model SET archived_at = $2 WHERE id = $1", model, now)
     return await _tidy(db, {"freeze": model}, now)
+
+
+async def unarchive(db: Connection, key: str) -> None:
+    """Make an archived model a draft again; it counts once it is published, since its tallies are gone."""
+    model = await _existing(db, key)
+    await plans.change(db)
+    await db.execute(
+        "UPDATE scoring_model SET archived_at = NULL, live_version = NULL WHERE id = $1 AND archived_at IS NOT NULL",
+        model,
+    )
 
 
 async def delete(db: Connection, key: str, now: datetime) -> UUID:
@@ -141,7 +152,8 @@ async def run_publish(database: Database, job_id: UUID) -> None:
             version,
         )
     if known is None:
-        return await _end(database, job_id, "the model was deleted or archived meanwhile")
+        await _end(database, job_id, "the model was deleted or archived meanwhile")
+        return
     live = plans.live_model(model_id, known["key"], version, known["rules"])
     if job["phase"] in (None, "filling"):
         await _fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])

@@ -125,8 +125,11 @@ def _literal(value: Value) -> str:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, Decimal):
-        return str(value.normalize())
-    return value.isoformat() if isinstance(value, datetime) else value.lower()
+        return str(value.as_integer_ratio())  # normalize() would round to 28 digits
+    if isinstance(value, datetime):
+        return value.isoformat()
+    # Beyond ASCII, Postgres' lower() need not agree with Python's: a second counter is better than a wrong one.
+    return value.lower() if value.isascii() else value
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ _activity: Any = Activity.__table__  # type: ignore[attr-defined]
 _score: Any = Score.__table__  # type: ignore[attr-defined]
 
 _AS_OF = bindparam("as_of", type_=Date)
-_ZERO = literal_column("0")
+_ZERO: Any = literal_column("0")
 
 
 class Scorer:

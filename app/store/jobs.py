@@ -3,6 +3,7 @@
 Both are written in the caller's transaction: a job exists exactly if what asked for it was committed.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,10 @@ from uuid import UUID
 import uuid_utils.compat as uuids
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
+from sqlmodel import col, select
 
-from app.store.db import Connection
+from app.store.db import Connection, Database
+from app.store.tables import Job
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 
@@ -63,3 +66,17 @@ async def finish(db: Connection, job: UUID, now: datetime, error: str | None = N
         now,
         error,
     )
+
+
+async def get(database: Database, job: UUID) -> Job | None:
+    async with database.session() as session:
+        return await session.get(Job, job)
+
+
+async def page(database: Database, *, limit: int, after: UUID | None) -> Sequence[Job]:
+    """Jobs, the newest first: their ids are in the order of their making."""
+    query = select(Job).order_by(col(Job.id).desc()).limit(limit)
+    if after is not None:
+        query = query.where(Job.id < after)
+    async with database.session() as session:
+        return (await session.exec(query)).all()

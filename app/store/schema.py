@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
+from app.store.db import Database
 
 _MIGRATION_LOCK = 7_300_001  # any number that nobody else uses: two starting processes must not migrate at once
 
@@ -37,11 +38,12 @@ async def migrate(engine: AsyncEngine, target: str = "head") -> None:
         await connection.run_sync(run)
 
 
-async def is_current(engine: AsyncEngine) -> bool:
-    """Whether the database has every migration that this code knows."""
+async def is_current(database: Database) -> bool:
+    """Whether the database has every migration that this code knows. Raises what asyncpg raises if it is away."""
     head = ScriptDirectory.from_config(config()).get_current_head()
-    async with engine.connect() as connection:
-        return head == await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    async with database.hot.acquire() as db:
+        known = await db.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+        return bool(known) and head == await db.fetchval("SELECT version_num FROM alembic_version")
 
 
 def _is_below(target: str, current: str) -> bool:

@@ -1,0 +1,1 @@
+"""REST: shapes and status codes, no decisions."""

@@ -1,0 +1,82 @@
+"""Who calls, and what they may: API keys as a bearer token or as the user name of HTTP Basic."""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from cachetools import TTLCache
+from fastapi import Depends, Request
+from fastapi.security import HTTPBasic, HTTPBearer
+
+from app.api.services import services
+from app.errors import NotAllowed, NotAuthenticated
+from app.store import keys
+from app.store.keys import Key, Scope
+
+_KNOWN_FOR_S = 1.0
+"""A key is looked up again after this long, so a revoked one stops working within a second."""
+
+_known: TTLCache[tuple[int, str], Key] = TTLCache(maxsize=1_024, ttl=_KNOWN_FOR_S)
+
+# For the documentation's padlock alone: what a request carries is read below.
+_bearer = HTTPBearer(auto_error=False, description="An API key, from `leadtally keys create`.")
+_basic = HTTPBasic(auto_error=False, description="The API key as the user name; the password is not looked at.")
+
+
+async def caller(request: Request) -> Key:
+    """The key that the request carries. Raises NotAuthenticated."""
+    secret = _secret(request.headers.get("authorization", ""))
+    database = services(request).database
+    entry = (id(database), secret)
+    known = _known.get(entry)
+    if known is None:
+        async with database.hot.acquire() as db:
+            known = await keys.find(db, secret)
+        if known is None:
+            raise NotAuthenticated("this API key is unknown or was revoked")
+        _known[entry] = known
+    return known
+
+
+def needs(scope: Scope) -> Callable[[Request], Awaitable[Key]]:
+    """A check that the caller's key has `scope`. Raises NotAuthenticated or NotAllowed."""
+
+    async def check(request: Request) -> Key:
+        key = await caller(request)
+        if not key.may(scope):
+            raise NotAllowed(f"this needs a key with the scope '{scope}'; yours has {', '.join(key.scopes)}")
+        return key
+
+    return check
+
+
+def _guarded(scope: Scope) -> Callable[..., Awaitable[Key]]:
+    check = needs(scope)
+
+    async def dependency(
+        request: Request, _bearer: Annotated[object, Depends(_bearer)], _basic: Annotated[object, Depends(_basic)]
+    ) -> Key:
+        return await check(request)
+
+    return dependency
+
+
+Ingester = Annotated[Key, Depends(_guarded(Scope.INGEST))]
+Reader = Annotated[Key, Depends(_guarded(Scope.READ))]
+Writer = Annotated[Key, Depends(_guarded(Scope.WRITE))]
+
+
+def _secret(header: str) -> str:
+    scheme, _, rest = header.partition(" ")
+    match scheme.lower():
+        case "bearer" if rest.strip():
+            return rest.strip()
+        case "basic":
+            try:
+                user = base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+            except (binascii.Error, UnicodeDecodeError):
+                user = ""
+            if user:
+                return user
+    raise NotAuthenticated("send an API key: 'Authorization: Bearer lt_…', or as the user name of HTTP Basic")

@@ -1,0 +1,125 @@
+"""Every error as RFC 9457 problem+json: a title, a sentence, and for each fault of the input a JSON pointer to it."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app import errors
+from app.api.json import JsonResponse
+from app.errors import AppError, Fault
+
+_STATUS: dict[type[AppError], int] = {
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.NotAuthenticated: 401,
+    errors.NotAllowed: 403,
+    errors.TooLarge: 413,
+    errors.Unavailable: 503,
+}
+_log = structlog.get_logger()
+
+
+class ProblemFault(BaseModel):
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request", examples=["/bands/1/color"])
+    detail: str = Field(description="What is wrong there", examples=["expected #rrggbb"])
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = Field(default="about:blank")
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    code: str = Field(description="Stable, for programs", examples=["invalid_input"])
+    detail: str = Field(description="What happened, and what to do next", examples=["/bands/1/color: expected #rrggbb"])
+    pointer: str | None = Field(default=None, description="Of the first fault")
+    errors: list[ProblemFault] | None = Field(default=None, description="Every fault of the request")
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    faults: Sequence[Fault] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if faults:
+        body["pointer"] = faults[0].pointer
+        body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
+    return JsonResponse(body, status_code=status, headers=headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of `app` with a problem."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _app_error(_: Request, fault: Exception) -> Response:
+    assert isinstance(fault, AppError)
+    status = _STATUS.get(type(fault), 500)
+    headers = {}
+    if isinstance(fault, errors.NotAuthenticated):
+        headers["WWW-Authenticate"] = 'Bearer, Basic realm="leadtally"'
+    if isinstance(fault, errors.Unavailable):
+        headers["Retry-After"] = "1"
+    faults: Sequence[Fault] = ()
+    if isinstance(fault, errors.InvalidInput):
+        faults = fault.faults
+    elif isinstance(fault, errors.Conflict) and fault.pointer:
+        faults = [Fault(fault.pointer, str(fault))]
+    return problem(status, fault.code, str(fault), faults=faults, headers=headers)
+
+
+async def _validation(_: Request, fault: Exception) -> Response:
+    assert isinstance(fault, RequestValidationError)
+    found = fault.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        return problem(400, "malformed_json", f"the body is not JSON: {found[0].get('ctx', {}).get('error', '')}")
+    return problem(422, errors.InvalidInput.code, "the request is not as documented", faults=faults_of(found, skip=1))
+
+
+async def _http(_: Request, fault: Exception) -> Response:
+    assert isinstance(fault, HTTPException)
+    code = HTTPStatus(fault.status_code).name.lower()
+    return problem(fault.status_code, code, str(fault.detail), headers=fault.headers)
+
+
+async def _unexpected(request: Request, fault: Exception) -> Response:
+    _log.error("unexpected error", path=request.url.path, exc_info=fault)
+    return problem(500, "internal_error", "something went wrong here; the log says what, under this request's id")
+
+
+def faults_of(found: Sequence[Any], skip: int = 0) -> list[Fault]:
+    """Pydantic's errors as faults. `skip` leading parts of each location are not of the document."""
+    return [Fault(pointer(one["loc"][skip:]), _sentence(one)) for one in jsonable_encoder(found)]
+
+
+def pointer(location: Sequence[str | int]) -> str:
+    """A JSON pointer from the parts of a location."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    message: str = error["msg"]
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,68 @@
+"""Shapes that several resources share."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from app.api.json import number
+from app.engine.conditions import is_clean
+from app.engine.identity import normal_email
+from app.engine.properties import check_properties
+
+T = TypeVar("T")
+
+
+class Shape(BaseModel):
+    """Input: a name that we do not know is refused rather than lost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+    next_cursor: str | None = Field(
+        default=None, description="Give it back as `cursor` for the page after; null at the end."
+    )
+
+
+def _clean(text: str) -> str:
+    if not is_clean(text):
+        raise ValueError("the text holds a NUL or half of a surrogate pair")
+    return text
+
+
+def _email(text: str) -> str:
+    return normal_email(_clean(text))
+
+
+def _properties(properties: dict[str, Any]) -> dict[str, Any]:
+    check_properties(properties)
+    return properties
+
+
+Line = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_clean)]
+Prose = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(_clean)]
+Email = Annotated[
+    str,
+    AfterValidator(_email),
+    WithJsonSchema({"type": "string", "format": "email", "examples": ["ada@example.com"]}),
+]
+Properties = Annotated[dict[str, JsonValue], AfterValidator(_properties)]
+Points = Annotated[
+    Decimal, PlainSerializer(number, return_type=int | float, when_used="json"), Field(allow_inf_nan=False)
+]
+Limit = Annotated[int, Query(ge=1, le=1_000, description="Items of a page at most")]
+Cursor = Annotated[Line | None, Query(description="`next_cursor` of the page before")]
+Instant = datetime

@@ -1,0 +1,79 @@
+"""Root of the web app: builds everything, decides nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from app import worker
+from app.api import conditions, contacts, events, health, jobs, models, rules
+from app.api.edge import Edge
+from app.api.guard import needs
+from app.api.json import JsonResponse
+from app.api.problems import Problem, install
+from app.api.services import Services
+from app.engine.batching import Batcher
+from app.engine.hygiene import SoftPolicy
+from app.engine.plan import Plans
+from app.graphql import router as graphql
+from app.settings import Settings
+from app.store.db import Database
+from app.store.keys import Scope
+
+_ABOUT = """
+Events in, scores out. Send what contacts do to `POST /v1/events`, say what it is worth in `/v1/models`, and read
+scores by GraphQL at [`/graphql`](/graphql).
+
+Every call carries an API key: `Authorization: Bearer lt_…`, or the key as the user name of HTTP Basic. Errors are
+`application/problem+json` (RFC 9457) with a JSON pointer to each fault.
+"""
+
+
+def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
+    """The app on the migrated database at `url`. Connections open when it starts and close when it ends."""
+    database = Database(url, settings.pool_size)
+    plans = Plans()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        policy = SoftPolicy(settings.soft_bounce_limit, settings.soft_bounce_days)
+        async with database, Batcher(database, plans, policy, settings.ingest_lanes) as batcher:
+            app.state.services = Services(settings, database, plans, batcher)
+            working = asyncio.create_task(worker.run(database, stop)) if with_worker else None
+            yield
+            stop.set()
+            if working is not None:
+                await working
+
+    app = FastAPI(
+        title="Leadtally",
+        version="0.1.0",
+        description=_ABOUT,
+        lifespan=lifespan,
+        default_response_class=JsonResponse,
+        responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
+    )
+    for resource in (events, contacts, models, rules, conditions, jobs, health):
+        app.include_router(resource.router)
+    read = needs(Scope.READ)
+    app.include_router(graphql.build(database, plans, read), prefix="/graphql")
+    install(app)
+    app.add_middleware(Edge)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the shapes of the one endpoint that reads its body itself."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        template = "#/components/schemas/{model}"
+        _, extra = models_json_schema([(events.EventsIn, "validation")], ref_template=template)
+        document["components"]["schemas"].update(extra["$defs"])
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,64 @@
+"""The list of events."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+
+from app.errors import InvalidInput
+from app.store import pages
+from app.store.db import Database
+from app.store.tables import Contact, Event
+
+_event: Any = Event.__table__  # type: ignore[attr-defined]  # SQLModel hides the table it makes
+_contact: Any = Contact.__table__  # type: ignore[attr-defined]
+
+
+class Listed(NamedTuple):
+    """An event beside the address of the contact it is of."""
+
+    id: UUID
+    client_id: str | None
+    type: str
+    occurred_at: datetime
+    received_at: datetime
+    source: str
+    contact_id: UUID
+    email: str | None
+    properties: dict[str, Any]
+
+
+async def page(
+    database: Database,
+    *,
+    contact_id: UUID | None,
+    type_: str | None,
+    source: str | None,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[Listed], str | None]:
+    """Events that match, the latest to occur first, and the cursor of the page after."""
+    columns = [_event.c[name] for name in Listed._fields if name != "email"]
+    columns.insert(7, _contact.c.email)
+    query = select(*columns).outerjoin(_contact, _contact.c.id == _event.c.contact_id)
+    for column, wanted in ((_event.c.contact_id, contact_id), (_event.c.type, type_), (_event.c.source, source)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if cursor is not None:
+        query = query.where(tuple_(_event.c.occurred_at, _event.c.id) < _place(cursor))
+    query = query.order_by(_event.c.occurred_at.desc(), _event.c.id.desc()).limit(limit + 1)
+    async with database.read() as connection:
+        rows = [Listed(*row) for row in await connection.execute(query)]
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], pages.encode(last.occurred_at.isoformat(), str(last.id))
+
+
+def _place(cursor: str) -> Any:
+    occurred_at, event = pages.decode(cursor, 2)
+    try:
+        return tuple_(datetime.fromisoformat(occurred_at), UUID(event))
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInput(pages.bad_cursor()) from None
