@@ -273,7 +273,7 @@ def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 def _server(settings: Settings) -> Iterator[str]:
     """The database's URL: as set, or of the embedded Postgres, which stops with the last who uses it."""
     if settings.database_url is not None:
-        yield str(settings.database_url)
+        yield settings.database_url.get_secret_value()
         return
     # A SIGTERM that comes before the web server listens for it must stop the database too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -23,7 +23,7 @@ PEOPLE = 300
 _SOURCE = "demo"
 _CHUNK = 1_000
 
-_BANDS: list[dict[str, Any]] = [
+BANDS: list[dict[str, Any]] = [
     {"name": "cold", "color": "#5b8def", "min": None},
     {"name": "warm", "color": "#e8a33d", "min": 25},
     {"name": "hot", "color": "#d64545", "min": 60},
@@ -142,7 +142,7 @@ async def fill(database: Database, on_step: Callable[[int, int], None] = lambda 
     steps = len(MODELS) + 1 + -(-len(events) // _CHUNK)
     done = 0
     for key, (name, description, rules) in MODELS.items():
-        await drafts.create_model(database, key, name, description, _BANDS)
+        await drafts.create_model(database, key, name, description, BANDS)
         for rule in rules:
             await drafts.create_rule(database, key, rule)
         async with database.batch() as db:

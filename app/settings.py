@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, PostgresDsn, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -11,7 +11,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEADTALLY_", extra="ignore")
 
-    database_url: PostgresDsn | None = Field(
+    database_url: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL"),
         description="Postgres 15 or newer, as postgresql://user:password@host/name. Unset: an embedded Postgres.",
@@ -40,3 +40,10 @@ class Settings(BaseSettings):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )
     log_json: bool = Field(default=False, description="Log JSON lines instead of text.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgres://", "postgresql://")):
+            raise ValueError("expected postgresql://user:password@host/name")
+        return url

@@ -34,19 +34,22 @@ class Edge:
         request_id = _given_id(scope) or secrets.token_hex(8)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started = False
+        started = is_over = False
         read = 0
 
         async def bounded() -> Message:
-            nonlocal read
+            nonlocal read, is_over
             message = await receive()
             read += len(message.get("body", b""))
             if read > MAX_BODY:
+                is_over = True
                 raise _OverLimit
             return message
 
         async def named(message: Message) -> None:
             nonlocal started
+            if is_over and not started:
+                return  # FastAPI answers 400 to whatever ends its reading of a body
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
@@ -61,6 +64,8 @@ class Edge:
         except _OverLimit:
             if started:
                 raise
+        if is_over and not started:
+            is_over = False
             await _TOO_LARGE(scope, receive, named)
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from cachetools import TTLCache
 from fastapi import Depends, Request
-from fastapi.security import HTTPBasic, HTTPBearer
 
 from app.api.services import services
 from app.errors import NotAllowed, NotAuthenticated
@@ -19,15 +18,17 @@ _KNOWN_FOR_S = 1.0
 
 _known: TTLCache[tuple[int, str], Key] = TTLCache(maxsize=1_024, ttl=_KNOWN_FOR_S)
 
-# For the documentation's padlock alone: what a request carries is read below.
-_bearer = HTTPBearer(auto_error=False, description="An API key, from `leadtally keys create`.")
-_basic = HTTPBasic(auto_error=False, description="The API key as the user name; the password is not looked at.")
+SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key, from `leadtally keys create`."},
+    "key as user": {"type": "http", "scheme": "basic", "description": "The API key as the user name; no password."},
+}
+"""For the documentation's padlock."""
 
 
 async def caller(request: Request) -> Key:
     """The key that the request carries. Raises NotAuthenticated."""
     secret = _secret(request.headers.get("authorization", ""))
-    database = services(request).database
+    database = (await services(request)).database
     entry = (id(database), secret)
     known = _known.get(entry)
     if known is None:
@@ -51,20 +52,9 @@ def needs(scope: Scope) -> Callable[[Request], Awaitable[Key]]:
     return check
 
 
-def _guarded(scope: Scope) -> Callable[..., Awaitable[Key]]:
-    check = needs(scope)
-
-    async def dependency(
-        request: Request, _bearer: Annotated[object, Depends(_bearer)], _basic: Annotated[object, Depends(_basic)]
-    ) -> Key:
-        return await check(request)
-
-    return dependency
-
-
-Ingester = Annotated[Key, Depends(_guarded(Scope.INGEST))]
-Reader = Annotated[Key, Depends(_guarded(Scope.READ))]
-Writer = Annotated[Key, Depends(_guarded(Scope.WRITE))]
+Ingester = Annotated[Key, Depends(needs(Scope.INGEST))]
+Reader = Annotated[Key, Depends(needs(Scope.READ))]
+Writer = Annotated[Key, Depends(needs(Scope.WRITE))]
 
 
 def _secret(header: str) -> str:

@@ -25,7 +25,7 @@ class Readiness(BaseModel):
     worker: bool = Field(description="Some worker was alive within the last seconds")
 
 
-@router.get("/healthz", response_model=Health, summary="The process lives")
+@router.get("/healthz", response_model=Health, summary="The process lives", openapi_extra={"security": []})
 async def healthz() -> Health:
     return Health(status="ok")
 
@@ -35,6 +35,7 @@ async def healthz() -> Health:
     response_model=Readiness,
     summary="Database reachable and migrated, worker alive",
     responses={503: {"model": Readiness}},
+    openapi_extra={"security": []},
 )
 async def readyz(kit: Kit) -> JsonResponse:
     reachable = migrated = worker = False

@@ -16,6 +16,7 @@ from app.api.json import JsonResponse
 from app.api.services import Kit
 from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape
 from app.engine import drafts, publish
+from app.engine.conditions import is_clean
 from app.engine.drafts import Drafted
 from app.errors import Fault, InvalidInput
 from app.store import pages
@@ -89,7 +90,7 @@ async def list_models(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> JsonResponse:
-    after = str(pages.decode(cursor, 1)[0]) if cursor else None
+    after = _after(cursor) if cursor else None
     found = await drafts.list_models(kit.database, archived=archived, limit=limit + 1, after=after)
     more = pages.encode(found[limit - 1].model.key) if len(found) > limit else None
     return JsonResponse({"items": [_shown(one) for one in found[:limit]], "next_cursor": more})
@@ -165,6 +166,13 @@ async def unarchive_model(key: Line, kit: Kit, _: Writer) -> JsonResponse:
     async with kit.database.batch() as db:
         await publish.unarchive(db, key)
     return JsonResponse(_shown(await drafts.read_model(kit.database, key)))
+
+
+def _after(cursor: str) -> str:
+    [key] = pages.decode(cursor, 1)
+    if not isinstance(key, str) or not is_clean(key):
+        raise InvalidInput(pages.bad_cursor())
+    return key
 
 
 def _bands(given: list[BandIn]) -> list[dict[str, Any]]:

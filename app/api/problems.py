@@ -106,7 +106,10 @@ async def _http(_: Request, fault: Exception) -> Response:
 
 async def _unexpected(request: Request, fault: Exception) -> Response:
     _log.error("unexpected error", path=request.url.path, exc_info=fault)
-    return problem(500, "internal_error", "something went wrong here; the log says what, under this request's id")
+    # Starlette answers this one outside of our middleware, which else names the request.
+    named = {"X-Request-Id": str(structlog.contextvars.get_contextvars().get("request_id", ""))}
+    detail = "something went wrong here; the log says what, under this request's id"
+    return problem(500, "internal_error", detail, headers=named)
 
 
 def faults_of(found: Sequence[Any], skip: int = 0) -> list[Fault]:

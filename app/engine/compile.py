@@ -56,6 +56,8 @@ class Row:
 
     columns: Mapping[str, Sql]
     document: Sql
+    folded: frozenset[str] = frozenset()
+    """Fixed fields whose columns are in lower case already, so that nobody need do it again."""
 
 
 def to_sql(condition: Condition, row: Row) -> ColumnElement[bool]:
@@ -71,8 +73,8 @@ def to_sql(condition: Condition, row: Row) -> ColumnElement[bool]:
     return not_(joined.self_group()) if condition.negated else joined.self_group()
 
 
-def event_row(event: Any) -> Row:  # Any: a table, CTE or alias with an event's columns
-    """The fields of scope `event` over something with the event table's columns."""
+def event_row(event: Any, folded: frozenset[str] = frozenset()) -> Row:  # Any: something with an event's columns
+    """The fields of scope `event` over a table, CTE or alias with the event table's columns."""
     columns = event.c if hasattr(event, "c") else event
     return Row(
         {
@@ -81,6 +83,7 @@ def event_row(event: Any) -> Row:  # Any: a table, CTE or alias with an event's 
             "event.occurred_at": columns.occurred_at,
         },
         columns.properties,
+        folded,
     )
 
 
@@ -145,19 +148,19 @@ def _test(test: Test, row: Row) -> Sql:
     if test.type is FieldType.TAGS:
         return _tags(test, _read(test.field, test.type, row))
     left = _read(test.field, test.type, row)
-    if test.type is FieldType.TEXT:
-        left = func.lower(left)
+    if test.type is FieldType.TEXT and test.field.name not in row.folded:
+        left = func.lower(left, type_=Text)
     if test.other is not None:
         right = _read(test.other, test.type, row)
         return _OPERATIONS[test.operator](left, [func.lower(right) if test.type is FieldType.TEXT else right])
+    if test.operator is Operator.IN:
+        return left == any_(_constants(test))
     return _OPERATIONS[test.operator](left, [_constant(value) for value in test.values])
 
 
 def _tags(test: Test, tags: Sql) -> Sql:
     """Membership: `contains` and `=` ask for one tag, `in` for any of several."""
-    wanted = [func.lower(literal(value, Text)) for value in test.values]
-    have = func.fold_tags(tags, type_=ARRAY(Text))
-    return or_(false(), *(one == any_(have) for one in wanted))
+    return func.fold_tags(tags, type_=ARRAY(Text)).op("&&")(_constants(test))
 
 
 def _constant(value: Value) -> Sql:
@@ -167,7 +170,21 @@ def _constant(value: Value) -> Sql:
         return literal(value, Numeric)
     if isinstance(value, datetime):
         return literal(value, DateTime(timezone=True))
-    return func.lower(literal(value, Text))
+    # ASCII has the same lower case here and there; done here it is not done for every row.
+    return literal(value.lower(), Text) if value.isascii() else func.lower(literal(value, Text))
+
+
+def _constants(test: Test) -> Sql:
+    """All values of a test as one array: a list may be longer than a statement takes parameters."""
+    match test.type:
+        case FieldType.NUMBER:
+            return literal(list(test.values), ARRAY(Numeric))
+        case FieldType.BOOLEAN:
+            return literal(list(test.values), ARRAY(Boolean))
+        case FieldType.DATETIME:
+            return literal(list(test.values), ARRAY(DateTime(timezone=True)))
+        case _:
+            return func.fold_tags(literal(list(test.values), ARRAY(Text)), type_=ARRAY(Text))
 
 
 def _ordered(text: Sql) -> Sql:
@@ -184,7 +201,6 @@ _OPERATIONS: dict[Operator, Callable[[Sql, list[Sql]], Sql]] = {
     Operator.CONTAINS: lambda left, right: func.strpos(left, right[0]) > 0,
     Operator.BEGINS: lambda left, right: func.starts_with(left, right[0]),
     Operator.ENDS: lambda left, right: func.right(left, func.length(right[0])) == right[0],
-    Operator.IN: lambda left, right: or_(false(), *(left == one for one in right)),
     Operator.BETWEEN: lambda left, right: and_(_ordered(left) >= right[0], _ordered(left) <= right[1]),
 }
 

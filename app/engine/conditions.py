@@ -312,7 +312,9 @@ def _number(given: Json) -> Decimal | None:
         number = Decimal(str(given).strip())
     except (InvalidOperation, ValueError):
         return None
-    return number if number.is_finite() and abs(number.adjusted()) <= 300 else None
+    if not number.is_finite() or abs(number.adjusted()) > 300 or len(number.as_tuple().digits) > 1_000:
+        return None
+    return number
 
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -331,7 +333,7 @@ def _instant(given: Json) -> datetime | None:
     if not isinstance(given, str) or len(given) < 10 or not given[:4].isdigit():
         return None
     try:
-        instant = datetime.fromisoformat(given.strip())
+        instant = datetime.fromisoformat(given.strip().upper())  # RFC 3339 allows a small t and z
         instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
         return instant.astimezone(UTC)
     except (ValueError, OverflowError):

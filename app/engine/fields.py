@@ -54,6 +54,8 @@ _CONTACT = {
     "contact.last_event_at": FieldType.DATETIME,
     "contact.days_inactive": FieldType.NUMBER,
 }
+MOVED_BY_EVENTS = {"contact.last_event_at", "contact.days_inactive"}
+"""What any event changes, without anybody changing the contact."""
 FIXED: dict[Scope, dict[str, FieldType]] = {Scope.EVENT: _EVENT, Scope.CONTACT: _CONTACT, Scope.RECORD: {}}
 
 

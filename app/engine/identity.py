@@ -43,6 +43,8 @@ class Resolved(NamedTuple):
     contacts: dict[Ref, UUID]
     created: set[UUID]
     holders: dict[tuple[str, str], UUID]
+    attached: set[UUID]
+    """Contacts that have an identity more than before, the new ones among them."""
 
 
 async def resolve(db: Connection, refs: Iterable[Ref], now: datetime) -> Resolved:
@@ -57,9 +59,10 @@ async def resolve(db: Connection, refs: Iterable[Ref], now: datetime) -> Resolve
         assigned = _assign(wanted, found)
         if not assigned.claims or await _claim(db, assigned):
             break
-    await _create(db, assigned, now)
     await lock(db, set(assigned.contacts.values()) - assigned.created)
-    return Resolved(assigned.contacts, assigned.created, found.contacts | assigned.claims)
+    await _create(db, assigned, now)
+    holders, attached = found.contacts | assigned.claims, set(assigned.claims.values())
+    return Resolved(assigned.contacts, assigned.created, holders, attached)
 
 
 async def lock(db: Connection, contacts: Iterable[UUID]) -> None:

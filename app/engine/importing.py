@@ -15,6 +15,7 @@ from app.engine.fields import FieldType
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import Ref, normal_email
 from app.engine.plan import Plans
+from app.engine.properties import to_text
 from app.errors import Fault, InvalidInput
 from app.store.db import Database
 
@@ -76,8 +77,7 @@ def read_mapping(said: Any) -> Mapping:  # Any: JSON
         try:
             mapping[column] = None if target is None else _target(target)
         except ValueError as fault:
-            name = column.replace("~", "~0").replace("/", "~1")
-            faults.append(Fault(f"/mapping/{name}", str(fault)))
+            faults.append(Fault(_pointer(column), str(fault)))
     if faults:
         raise InvalidInput(*faults)
     return mapping
@@ -86,6 +86,8 @@ def read_mapping(said: Any) -> Mapping:  # Any: JSON
 def _target(said: Any) -> Target:  # Any: JSON
     if not isinstance(said, str):
         raise ValueError("expected text, such as 'email' or 'properties.visits:number'")  # noqa: TRY004 - it is the value that is wrong
+    if not is_clean(said):
+        raise ValueError("the text holds a NUL, or is too long")
     name, _, kind = said.partition(":") if said.startswith(_PROPERTY) else (said, "", "")
     if name not in _TARGETS and not (name.startswith(_PROPERTY) and len(name) > len(_PROPERTY)):
         raise ValueError(f"unknown target; there are {', '.join(sorted(_TARGETS))} and properties.<name>")
@@ -160,10 +162,7 @@ def _lines(text: io.TextIOWrapper, mapping: Mapping, report: Report) -> Iterator
         heading = next(reader)
     except (StopIteration, csv.Error):
         raise InvalidInput(Fault("", "the file is empty: expected a heading line and lines below it")) from None
-    if missing := [column for column in mapping if column not in heading]:
-        faults = [Fault(f"/mapping/{column}", "the file has no such column") for column in missing]
-        raise InvalidInput(*faults)
-    columns = [mapping[column] if column in mapping else _by_heading(column) for column in heading]
+    columns = _columns(heading, mapping)
     while True:
         line = reader.line_num + 1
         try:
@@ -179,6 +178,28 @@ def _lines(text: io.TextIOWrapper, mapping: Mapping, report: Report) -> Iterator
             yield (line, *_read(cells, columns, heading))
         except _Wrong as wrong:
             report.refuse(LineError(line, wrong.column, wrong.detail))
+
+
+def _columns(heading: list[str], mapping: Mapping) -> list[Target | None]:
+    """Where each column goes. Raises InvalidInput."""
+    if not any(column.strip() for column in heading):
+        raise InvalidInput(Fault("", "the first line is blank: expected a heading line and lines below it"))
+    if not all(is_clean(column) for column in heading):
+        raise InvalidInput(Fault("", "the heading line is not UTF-8, holds a NUL, or is too long"))
+    if missing := [column for column in mapping if column not in heading]:
+        raise InvalidInput(*(Fault(_pointer(column), "the file has no such column") for column in missing))
+    columns = [mapping[column] if column in mapping else _by_heading(column) for column in heading]
+    taken: set[str] = set()
+    for column, target in zip(heading, columns, strict=True):
+        if target is not None and target.name in taken:
+            detail = f"another column goes to {target.name!r} already; map one of them elsewhere, or to null"
+            raise InvalidInput(Fault(_pointer(column), detail))
+        taken |= {target.name} if target is not None else set()
+    return columns
+
+
+def _pointer(column: str) -> str:
+    return "/mapping/" + column.replace("~", "~0").replace("/", "~1")
 
 
 def _by_heading(column: str) -> Target | None:
@@ -212,6 +233,10 @@ def _read(cells: list[str], columns: list[Target | None], heading: list[str]) ->
                 fields[target.name] = _field(target.name, cell.strip())
         except ValueError as fault:
             raise _Wrong(column, str(fault)) from None
+    try:
+        to_text(properties)
+    except ValueError as fault:
+        raise _Wrong(None, str(fault)) from None
     ref = Ref(fields.get("email"), fields.pop("user_id", None), fields.pop("anonymous_id", None))
     if not ref.named():
         raise _Wrong(None, "nobody is named: the line has no email, no user_id and no anonymous_id")

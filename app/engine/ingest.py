@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid4
 
 import orjson
+from uuid_utils.compat import uuid5
 
 from app.engine import hygiene, identity
 from app.engine.hygiene import MailEvent, SoftPolicy
@@ -49,7 +50,7 @@ def event_id(
         return uuid5(_SOURCE_IDS, f"{source}\0{client_id}")
     if occurred_at is None:
         return uuid4()
-    content = orjson.dumps([source, type_, ref, occurred_at.timestamp(), properties], option=orjson.OPT_SORT_KEYS)
+    content = orjson.dumps([source, type_, list(ref), occurred_at.timestamp(), properties], option=orjson.OPT_SORT_KEYS)
     return uuid5(_SOURCE_IDS, content.decode())
 
 
@@ -65,9 +66,9 @@ async def accept(
     owners = [who.contacts[event.ref] for event in events]
     stored = await plan.intake.store(db, _columns(events, owners), now)
     fresh = [(owner, event) for owner, event in zip(owners, events, strict=True) if event.id in stored]
-    await _keep_flags(db, fresh, now, policy)
-    touched = {owner for owner, _ in fresh} | who.created
-    await plan.scorer.score(db, sorted(touched), now)
+    changed = await _keep_flags(db, fresh, now, policy) | who.attached
+    await plan.scorer.score(db, sorted(changed), now)
+    await plan.event_scorer.score(db, sorted({owner for owner, _ in fresh} - changed), now)
     return stored
 
 
@@ -86,8 +87,8 @@ def _columns(events: Sequence[NewEvent], owners: Sequence[UUID]) -> dict[str, li
 
 async def _keep_flags(
     db: Connection, fresh: Sequence[tuple[UUID, NewEvent]], now: datetime, policy: SoftPolicy
-) -> None:
-    """Act on what the new events say of consent and bounces."""
+) -> set[UUID]:
+    """Act on what the new events say of consent and bounces; returns the contacts that were written."""
     consent = [(owner, event) for owner, event in fresh if event.type in hygiene.CONSENT]
     bounced = {owner for owner, event in fresh if event.type == hygiene.BOUNCED}
     arrived = {owner for owner, event in fresh if event.type in hygiene.ARRIVALS} - bounced
@@ -95,7 +96,7 @@ async def _keep_flags(
         rows = await db.fetch("SELECT id FROM contact WHERE id = ANY($1) AND soft_bounces > 0", list(arrived))
         bounced |= {row["id"] for row in rows}
     if not consent and not bounced:
-        return
+        return set()
     people = await contacts.load(db, bounced | {owner for owner, _ in consent})
     for owner, event in consent:
         hygiene.decide_consent(
@@ -107,6 +108,7 @@ async def _keep_flags(
         )
     await judge(db, [people[owner] for owner in bounced], policy)
     await save(db, list(people.values()), now)
+    return set(people)
 
 
 async def judge(db: Connection, people: Sequence[Contact], policy: SoftPolicy) -> None:

@@ -31,7 +31,13 @@ class Plan:
 
     @cached_property
     def scorer(self) -> Scorer:
+        """Of all live models: for whoever changed, or is new."""
         return Scorer(self.models)
+
+    @cached_property
+    def event_scorer(self) -> Scorer:
+        """Of the models that an event alone can move: for whoever has new events and is else as before."""
+        return Scorer([model for model in self.models if model.is_moved_by_events])
 
 
 class Plans:

@@ -21,17 +21,33 @@ def check_properties(properties: dict[str, Any], depth: int = 1) -> None:
 
 
 def to_text(properties: dict[str, Any]) -> str:
-    """Checked properties as JSON text. Raises ValueError if they are too many."""
-    text = orjson.dumps(properties)
+    """Properties as JSON text that Postgres can hold. Raises ValueError with a sentence that names the place."""
+    try:
+        text = orjson.dumps(properties)
+    except TypeError:  # a number beyond 64 bits, half of a surrogate pair, or too deep: find out which
+        check_properties(properties)
+        raise ValueError("the properties are more than JSON can say here") from None
     if len(text) > MAX_BYTES:
         raise ValueError(f"the properties take {len(text)} bytes; {MAX_BYTES} are the most")
+    # Looking at each value costs more than writing them all; what could be wrong shows in the text first. A number
+    # that is not finite is written as null.
+    if b"null" in text or b"\\u" in text or text.count(b"{") + text.count(b"[") > MAX_DEPTH:
+        check_properties(properties)
     return text.decode()
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(value: Any, place: str, depth: int) -> None:
     if isinstance(value, str):
-        if "\x00" in value:
-            raise ValueError(f"the text of {place!r} holds a NUL")
+        if "\x00" in value or not _is_encodable(value):
+            raise ValueError(f"the text of {place!r} holds a NUL, or half of a surrogate pair")
     elif isinstance(value, float):
         if not isfinite(value):
             raise ValueError(f"the number of {place!r} is not finite")

@@ -117,20 +117,21 @@ async def _tidy(db: Connection, payload: dict[str, Any], now: datetime) -> UUID:
 
 async def _counters(db: Connection, event_rules: Sequence[Rule]) -> dict[UUID, int]:
     """The counter of each event rule; those that are new begin to count with the next batch, and are filled later."""
+    if not event_rules:
+        return {}
+    # First of all: else a counter found here could be set aside before this version, which needs it, is committed.
+    await plans.change(db)
     digests = {rule.id: rules.digest(rule.tree()) for rule in event_rules}
     conditions = {digests[rule.id]: rule.condition for rule in event_rules}
-    made = await db.fetch(
+    await db.execute(
         """
         INSERT INTO counter (digest, condition)
         SELECT digest, condition FROM unnest($1::bytea[], $2::jsonb[]) AS new(digest, condition) ORDER BY digest
         ON CONFLICT (digest) DO UPDATE SET retired_by = NULL, filled = false WHERE counter.retired_by IS NOT NULL
-        RETURNING id
         """,
         list(conditions),
         list(conditions.values()),
     )
-    if made:
-        await plans.change(db)
     rows = await db.fetch("SELECT id, digest FROM counter WHERE digest = ANY($1)", list(conditions))
     by_digest = {row["digest"]: row["id"] for row in rows}
     return {rule: by_digest[digest] for rule, digest in digests.items()}
@@ -185,8 +186,15 @@ async def run_tidy(database: Database, job_id: UUID) -> None:
     async def tidy(db: Connection, contacts: list[UUID]) -> None:
         await tally.drop(db, contacts, await _retired(db, job_id))
         await db.execute("DELETE FROM score WHERE contact_id = ANY($1) AND model_id = $2", contacts, forgotten)
+        # Not if it was made active again meanwhile.
         await db.execute(
-            "UPDATE score SET next_change_on = NULL WHERE contact_id = ANY($1) AND model_id = $2", contacts, frozen
+            """
+            UPDATE score SET next_change_on = NULL WHERE contact_id = ANY($1) AND model_id = (
+                SELECT id FROM scoring_model WHERE id = $2 AND archived_at IS NOT NULL
+            )
+            """,
+            contacts,
+            frozen,
         )
 
     await _each_chunk(database, job_id, tidy)
@@ -214,6 +222,8 @@ async def _fill(database: Database, job_id: UUID, counter_ids: list[int]) -> Non
 async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> None:
     """From here on ingest scores by the new version, and counts no longer what only the old one asked."""
     async with database.batch() as db:
+        # The model before the plan, as whoever publishes or archives it does: else they wait in a circle.
+        await db.execute("SELECT FROM scoring_model WHERE id = $1 FOR UPDATE", model_id)
         await plans.change(db)
         await db.execute(
             """

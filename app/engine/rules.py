@@ -11,8 +11,8 @@ from uuid import UUID
 
 import orjson
 
-from app.engine.conditions import Condition, Json, Test, Value, parse
-from app.engine.fields import Scope, Vocabulary
+from app.engine.conditions import Condition, Json, Test, Value, parse, tests
+from app.engine.fields import MOVED_BY_EVENTS, Scope, Vocabulary
 
 MAX_POINTS = Decimal(1_000_000_000)
 MAX_DAYS = 36_500
@@ -132,6 +132,11 @@ def _literal(value: Value) -> str:
     return value.lower() if value.isascii() else value
 
 
+def named(condition: Condition) -> set[str]:
+    """The names of all fields that a condition looks at."""
+    return {field.name for test in tests(condition) for field in (test.field, test.other) if field is not None}
+
+
 @dataclass(frozen=True)
 class LiveRule:
     """A rule as it counts: its tree, and for an event rule the counter it shares. `number` is its place in the plan."""
@@ -150,3 +155,8 @@ class LiveModel:
     key: str
     version: int
     rules: tuple[LiveRule, ...]
+
+    @property
+    def is_moved_by_events(self) -> bool:
+        """Whether an event that changes nothing of the contact itself can change this score."""
+        return any(live.rule.kind is RuleKind.EVENT or MOVED_BY_EVENTS & named(live.tree) for live in self.rules)

@@ -108,22 +108,26 @@ def _store(models: Sequence[LiveModel]) -> Any:
         select(
             who.c.contact_id,
             sheet.c.model_id,
-            func.coalesce(func.sum(given.c.points), _ZERO),
+            func.coalesce(func.sum(given.c.points), _ZERO).label("value"),
             sheet.c.version,
-            func.min(given.c.next_change_on),
-            bindparam("now", type_=DateTime(timezone=True)),
+            func.min(given.c.next_change_on).label("next_change_on"),
+            bindparam("now", type_=DateTime(timezone=True)).label("computed_at"),
         )
         .select_from(who.join(sheet, literal_column("true")))
         .outerjoin(given, and_(given.c.contact_id == who.c.contact_id, given.c.model_id == sheet.c.model_id))
         .group_by(who.c.contact_id, sheet.c.model_id, sheet.c.version)
     )
     names = ["contact_id", "model_id", "value", "version", "next_change_on", "computed_at"]
-    statement = insert(_score).from_select(names, scored)
-    new = statement.excluded
+    # What is as stored is left out before the insert, for a conflict locks, and so writes, even a row it leaves alone.
+    fresh = scored.subquery("fresh")
+    changed = (
+        select(fresh)
+        .outerjoin(_score, and_(_score.c.contact_id == fresh.c.contact_id, _score.c.model_id == fresh.c.model_id))
+        .where(or_(*(_score.c[name].is_distinct_from(fresh.c[name]) for name in names[2:5])))
+    )
+    statement = insert(_score).from_select(names, changed)
     return statement.on_conflict_do_update(
-        index_elements=["contact_id", "model_id"],
-        set_={name: new[name] for name in names[2:]},
-        where=or_(*(_score.c[name].is_distinct_from(new[name]) for name in names[2:5])),
+        index_elements=["contact_id", "model_id"], set_={name: statement.excluded[name] for name in names[2:]}
     )
 
 

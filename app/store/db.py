@@ -57,6 +57,7 @@ class Database:
             self.url.set(drivername="postgresql+asyncpg"),
             pool_size=self._pool_size,
             max_overflow=0,
+            hide_parameters=True,  # they hold people's addresses, and errors are logged
             pool_pre_ping=False,
             connect_args={"server_settings": {**_READ_SETTINGS, "application_name": self._name}},
             json_serializer=lambda value: orjson.dumps(value).decode(),

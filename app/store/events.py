@@ -1,6 +1,6 @@
 """The list of events."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -59,6 +59,6 @@ async def page(
 def _place(cursor: str) -> Any:
     occurred_at, event = pages.decode(cursor, 2)
     try:
-        return tuple_(datetime.fromisoformat(occurred_at), UUID(event))
-    except (ValueError, TypeError, AttributeError):
+        return tuple_(datetime.fromisoformat(occurred_at).astimezone(UTC), UUID(event))
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise InvalidInput(pages.bad_cursor()) from None

@@ -1,0 +1,21 @@
+"""What the resolvers of one request share."""
+
+from typing import TypeAlias
+
+from strawberry.fastapi import BaseContext
+from strawberry.types import Info as StrawberryInfo
+
+from app.engine.plan import Plans
+from app.graphql.limits import Budget
+from app.graphql.loaders import Loaders
+from app.store.db import Database
+
+
+class Context(BaseContext):
+    def __init__(self, database: Database, plans: Plans) -> None:
+        super().__init__()
+        self.budget = Budget()
+        self.load = Loaders(database, plans, self.budget)
+
+
+Info: TypeAlias = StrawberryInfo[Context, None]

@@ -1,0 +1,113 @@
+"""What the fields of many objects need, gathered into one statement each. One set of loaders lives for one request.
+
+Fields resolve concurrently, so each loader takes a connection of its own for as long as its statement runs, and no
+loader asks another while it has one. A request never has more than `_CONNECTIONS` of the pool.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from strawberry.dataloader import DataLoader
+
+from app import clock
+from app.engine.plan import Plans
+from app.engine.rules import Rule
+from app.engine.scoring import Contribution
+from app.graphql.catalog import Catalog
+from app.graphql.limits import Budget
+from app.store import graph
+from app.store.db import Database
+from app.store.graph import EventRow, Person, ScoreRow
+
+_CONNECTIONS = 4
+
+Reading: TypeAlias = Any  # Any: SQLAlchemy's connection, whose name stays below the edge
+
+
+class Newest(NamedTuple):
+    """The newest `first` events of a contact, of some types or of all."""
+
+    contact: UUID
+    first: int
+    types: tuple[str, ...] | None
+
+
+class Loaders:
+    def __init__(self, database: Database, plans: Plans, budget: Budget) -> None:
+        self._database = database
+        self._plans = plans
+        self._budget = budget
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        self._catalog: DataLoader[None, Catalog] = DataLoader(self._read_catalog)
+        self.people: DataLoader[UUID, Person | None] = DataLoader(self._read_people)
+        self.holders: DataLoader[str, Person | None] = DataLoader(self._read_holders)
+        self.scores: DataLoader[UUID, list[ScoreRow]] = DataLoader(self._read_scores)
+        self.contributions: DataLoader[UUID, list[Contribution]] = DataLoader(self._read_contributions)
+        self.events: DataLoader[Newest, list[EventRow]] = DataLoader(self._read_events)
+        self.identities: DataLoader[UUID, list[tuple[str, str]]] = DataLoader(self._read_identities)
+        self.rules: DataLoader[int, list[Rule]] = DataLoader(self._read_rules)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        """A connection to read by, once this request has fewer than its share. Raises Unavailable."""
+        async with self._slots, graph.reading(self._database) as db:
+            yield db
+
+    async def catalog(self) -> Catalog:
+        return await self._catalog.load(None)
+
+    async def _read_catalog(self, keys: Sequence[None]) -> list[Catalog]:
+        async with self.reading() as db:
+            catalog = Catalog(await graph.models(db))
+        return [catalog for _ in keys]
+
+    async def _read_people(self, contacts: Sequence[UUID]) -> list[Person | None]:
+        async with self.reading() as db:
+            found = await graph.people(db, contacts)
+        return [found.get(contact) for contact in contacts]
+
+    async def _read_holders(self, emails: Sequence[str]) -> list[Person | None]:
+        async with self.reading() as db:
+            found = await graph.holders(db, emails)
+        return [found.get(email) for email in emails]
+
+    async def _read_scores(self, contacts: Sequence[UUID]) -> list[list[ScoreRow]]:
+        async with self.reading() as db:
+            found = await graph.scores(db, contacts)
+        return [found.get(contact, []) for contact in contacts]
+
+    async def _read_contributions(self, contacts: Sequence[UUID]) -> list[list[Contribution]]:
+        grouped: dict[UUID, list[Contribution]] = defaultdict(list)
+        async with self._slots, graph.explaining(self._database) as db:
+            plan = await self._plans.hold(db)
+            for one in await plan.scorer.explain(db, contacts, clock.now().date()):
+                grouped[one.contact_id].append(one)
+        return [grouped.get(contact, []) for contact in contacts]
+
+    async def _read_events(self, wanted: Sequence[Newest]) -> list[list[EventRow]]:
+        """One statement for each set of arguments: as many as the query has, whatever the number of contacts."""
+        asked: dict[tuple[int, tuple[str, ...] | None], list[UUID]] = defaultdict(list)
+        for one in wanted:
+            asked[one.first, one.types].append(one.contact)
+        found: dict[Newest, list[EventRow]] = {}
+        for (first, types), contacts in asked.items():
+            async with self.reading() as db:
+                grouped = await graph.events(db, contacts, first, types)
+            # Before the next statement: one that has asked for too much stops here.
+            self._budget.spend(sum(len(rows) for rows in grouped.values()))
+            found |= {Newest(contact, first, types): rows for contact, rows in grouped.items()}
+        return [found.get(one, []) for one in wanted]
+
+    async def _read_identities(self, contacts: Sequence[UUID]) -> list[list[tuple[str, str]]]:
+        async with self.reading() as db:
+            found = await graph.identities(db, contacts)
+        return [found.get(contact, []) for contact in contacts]
+
+    async def _read_rules(self, models: Sequence[int]) -> list[list[Rule]]:
+        async with self.reading() as db:
+            found = await graph.rules(db, models)
+        return [[Rule.from_json(said) for said in found.get(model, [])] for model in models]

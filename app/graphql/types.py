@@ -1,0 +1,169 @@
+"""Contacts, their identities and events, as GraphQL shows them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.errors import Fault, InvalidInput
+from app.graphql.context import Info
+from app.graphql.fields import choices, resolved
+from app.graphql.limits import MAX_EVENTS, plain_text
+from app.graphql.loaders import Newest
+from app.graphql.scoring import Score
+from app.store.graph import EventRow, Person
+
+_MAX_TYPES = 50
+
+
+@choices(
+    "What is known of the address's bounces.",
+    NONE="No bounce since something was last delivered.",
+    SOFT="Soft bounces, such as a full mailbox. `bounced` says whether there were too many.",
+    HARD="The address does not exist, or takes no mail.",
+)
+class BounceStatus(StrEnum):
+    NONE = "none"
+    SOFT = "soft"
+    HARD = "hard"
+
+
+@strawberry.type(description="Something that points at a contact.")
+class Identity:
+    kind: str = strawberry.field(description="`email`, `user_id`, `anonymous_id` or `crm:<connection>:<object>`.")
+    value: str = strawberry.field(description='For example `"ada@example.com"`.')
+
+
+@strawberry.type(description="Something a contact did, or that happened to them.")
+class Event:
+    id: strawberry.ID = strawberry.field(description="A UUID, made of the source and the sender's own id.")
+    client_id: str | None = strawberry.field(description="The sender's own id of it.")
+    type: str = strawberry.field(description="For example `email.opened` or `page.viewed`.")
+    occurred_at: datetime = strawberry.field(description="When it happened, by the sender.")
+    received_at: datetime = strawberry.field(description="When it was stored here.")
+    source: str = strawberry.field(description="Who sent it, for example `website`.")
+    address: str | None = strawberry.field(
+        description="The address that an `email.*` event was about, which need not be the contact's address today."
+    )
+    properties: JSON = strawberry.field(description='What else the sender said, for example `{"url": "/pricing"}`.')
+
+    @classmethod
+    def of(cls, row: EventRow) -> "Event":
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            client_id=row.client_id,
+            type=row.type,
+            occurred_at=row.occurred_at,
+            received_at=row.received_at,
+            source=row.source,
+            address=row.address,
+            properties=JSON(row.properties),
+        )
+
+
+@strawberry.type(description="A person: one, however many systems know them.")
+class Contact:
+    key: strawberry.Private[UUID]
+
+    id: strawberry.ID = strawberry.field(description="A UUID.")
+    email: str | None = strawberry.field(
+        description="The address in use now, in lower case. Others are in `identities`."
+    )
+    name: str | None = strawberry.field(description='For example `"Ada Lovelace"`.')
+    stage: str | None = strawberry.field(description='How far the sale is, for example `"Customer"`.')
+    tags: list[str] = strawberry.field(description="Labels. Their case means nothing.")
+    properties: JSON = strawberry.field(description='What else is known, for example `{"industry": "Chemicals"}`.')
+    opted_out: bool = strawberry.field(description="The person does not want mail. Survives a new address.")
+    opted_out_at: datetime | None = strawberry.field(
+        description="When consent was last given or withdrawn; `optedOut` says which."
+    )
+    opted_out_reason: str | None = strawberry.field(
+        description="`unsubscribed`, `complained`, `resubscribed` or `manual`."
+    )
+    opted_out_by: str | None = strawberry.field(description="Who said so: an event's source, or an API key's name.")
+    bounced: bool = strawberry.field(description="The address takes no mail. A new address clears it.")
+    bounced_at: datetime | None = strawberry.field(description="When the bounce that counts happened.")
+    bounced_reason: str | None = strawberry.field(description="`hard_bounce`, `soft_bounces` or `manual`.")
+    bounced_by: str | None = strawberry.field(description="Who said so: an event's source, or an API key's name.")
+    bounce_status: BounceStatus = strawberry.field(description="The kind of bounce, if any.")
+    soft_bounces: int = strawberry.field(description="How many soft bounces since something was last delivered.")
+    suppressed: bool = strawberry.field(description="Must not be mailed: opted out, or bounced, or both.")
+    last_event_at: datetime | None = strawberry.field(description="When the newest event happened. Null: none yet.")
+    created_at: datetime = strawberry.field(description="When the contact was made here.")
+    updated_at: datetime = strawberry.field(description="When something of the contact, not its events, last changed.")
+
+    @classmethod
+    def of(cls, person: Person) -> "Contact":
+        return cls(
+            key=person.id,
+            id=strawberry.ID(str(person.id)),
+            email=person.email,
+            name=person.name,
+            stage=person.stage,
+            tags=person.tags,
+            properties=JSON(person.properties),
+            opted_out=person.opted_out,
+            opted_out_at=person.opted_out_at,
+            opted_out_reason=person.opted_out_reason,
+            opted_out_by=person.opted_out_by,
+            bounced=person.bounced,
+            bounced_at=person.bounced_at,
+            bounced_reason=person.bounced_reason,
+            bounced_by=person.bounced_by,
+            bounce_status=BounceStatus(person.bounce_status),
+            soft_bounces=person.soft_bounces,
+            suppressed=person.opted_out or person.bounced,
+            last_event_at=person.last_event_at,
+            created_at=person.created_at,
+            updated_at=person.updated_at,
+        )
+
+    @resolved("The score in one model. Null: the contact has none in it.")
+    async def score(
+        self,
+        info: Info,
+        model: Annotated[str, strawberry.argument(description='The key of a scoring model: `"engagement"`.')],
+    ) -> Score | None:
+        named = (await info.context.load.catalog()).named(model, "/model")
+        for row in await info.context.load.scores.load(self.key):
+            if row.model_id == named.id:
+                return Score.of(row, named)
+        return None
+
+    @resolved("The score in every model that has one, archived models too, by the models' keys.")
+    async def scores(self, info: Info) -> list[Score]:
+        catalog = await info.context.load.catalog()
+        rows = await info.context.load.scores.load(self.key)
+        # A model that was deleted leaves its scores to a job, which may not have come to them yet.
+        found = [(row, catalog.by_id[row.model_id]) for row in rows if row.model_id in catalog.by_id]
+        info.context.budget.spend(len(found))
+        return [Score.of(row, model) for row, model in sorted(found, key=lambda pair: pair[1].key)]
+
+    @resolved("The newest events, the newest first.")
+    async def events(
+        self,
+        info: Info,
+        first: Annotated[int, strawberry.argument(description=f"How many, at most {MAX_EVENTS}.")] = 10,
+        types: Annotated[
+            list[str] | None,
+            strawberry.argument(description='Only of these types, in any case: `["email.opened"]`. Null: of all.'),
+        ] = None,
+    ) -> list[Event]:
+        if types is not None and len(types) > _MAX_TYPES:
+            raise InvalidInput(Fault("/types", f"at most {_MAX_TYPES} types"))
+        only = None if types is None else tuple(plain_text(one, f"/types/{at}") for at, one in enumerate(types))
+        if not 0 <= first <= MAX_EVENTS:
+            raise InvalidInput(Fault("/first", f"'first' of events must be between 0 and {MAX_EVENTS}"))
+        if only == ():
+            return []
+        rows = await info.context.load.events.load(Newest(self.key, first, only))
+        return [Event.of(row) for row in rows]
+
+    @resolved("Everything that points at the contact, by kind and value.")
+    async def identities(self, info: Info) -> list[Identity]:
+        found = await info.context.load.identities.load(self.key)
+        info.context.budget.spend(len(found))
+        return [Identity(kind=kind, value=value) for kind, value in found]
