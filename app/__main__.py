@@ -69,7 +69,8 @@ def serve() -> None:
             )
         )
         _greet(settings, first_key)
-        server.run()
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn hands on the Ctrl-C that it has already obeyed
+            server.run()
 
 
 @cli.command()
@@ -276,7 +277,7 @@ def _server(settings: Settings) -> Iterator[str]:
         yield settings.database_url.get_secret_value()
         return
     # A SIGTERM that comes before the web server listens for it must stop the database too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     embedded = EmbeddedPostgres(settings.data_dir)
     try:
         yield embedded.start()

@@ -51,11 +51,14 @@ async def migrated(server: str) -> AsyncIterator[Database]:
     await _on(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-_CLEAN = """
-    TRUNCATE contact, activity, identity, event, tally, score, counter, scoring_model, model_version, rule, job,
-             api_key, worker, pgqueuer, pgqueuer_log, pgqueuer_schedules;
-    UPDATE plan_epoch SET epoch = epoch + 1;
-"""
+# Deleting from tables this small takes 5 ms; truncating them makes new files and takes 70.
+_CLEAN = "".join(
+    f"DELETE FROM {table};"
+    for table in (
+        "identity", "contact", "activity", "event", "tally", "score", "counter", "rule", "model_version",
+        "scoring_model", "job", "api_key", "worker", "pgqueuer", "pgqueuer_log", "pgqueuer_schedules",
+    )
+) + "UPDATE plan_epoch SET epoch = epoch + 1;"  # fmt: skip
 
 
 @pytest.fixture

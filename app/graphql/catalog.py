@@ -47,7 +47,9 @@ class Catalog:
         """Raises InvalidInput that says which there are."""
         model = self.find(key)
         if model is None:
-            raise InvalidInput(Fault(pointer, f"there is no scoring model {key!r}; there is {listed(self._by_key)}"))
+            raise InvalidInput(
+                Fault(pointer, f"there is no scoring model {key!r:.80}; there is {listed(self._by_key)}")
+            )
         return model
 
 

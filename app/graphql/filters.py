@@ -128,7 +128,7 @@ class _Reader:
         limits = band_range(said.name, model.bands)
         if limits is None:
             there = ", ".join(repr(band.name) for band in model.bands) or "none"
-            raise InvalidInput(Fault(f"{at}/name", f"{model.key!r} has no band {said.name!r}; it has {there}"))
+            raise InvalidInput(Fault(f"{at}/name", f"{model.key!r} has no band {said.name!r:.80}; it has {there}"))
         return ScoreRange(model.id, gte=limits[0], lt=limits[1])
 
 

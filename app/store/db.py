@@ -13,6 +13,8 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.engine.url import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql.expression import ClauseElement
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -92,6 +94,25 @@ class Database:
         """A transaction on the hot pool that commits when the block ends without an exception."""
         async with self.hot.acquire() as connection, connection.transaction():
             yield connection
+
+
+FAULTS = (OSError, PoolTimeout, DBAPIError, asyncpg.InterfaceError, asyncpg.PostgresError)
+"""Everything that reaching the database may raise."""
+
+
+def is_away(fault: BaseException) -> bool:
+    """Whether the database could not be reached, or was lost on the way: the same may go well if tried again."""
+    if isinstance(fault, DBAPIError):
+        is_lost = fault.connection_invalidated
+    else:
+        is_lost = isinstance(fault, OSError | PoolTimeout | asyncpg.InterfaceError)
+    # connection_exception; a server that shuts down, crashed or starts up; too_many_connections
+    return is_lost or sqlstate(fault).startswith(("08", "57P", "53300"))
+
+
+def sqlstate(fault: BaseException) -> str:
+    """The code that Postgres gave, or nothing."""
+    return getattr(fault.orig if isinstance(fault, DBAPIError) else fault, "sqlstate", None) or ""
 
 
 def plain_url(url: URL) -> str:

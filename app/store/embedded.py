@@ -75,6 +75,7 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Leave; the cluster stops cleanly if nobody else uses it."""
         if self._server is not None:
+            self._forget_dead_users()
             self._server.cleanup()
             self._server = None
 
@@ -82,10 +83,16 @@ class EmbeddedPostgres:
         """Strike processes that were killed from the wheel's list of users; else nobody would ever be the last."""
         users = self.folder / ".handle_pids.json"
         with suppress(FileNotFoundError, ValueError):
-            alive = [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid) and pid != os.getpid()]
-            users.write_text(json.dumps(alive))
+            users.write_text(json.dumps([pid for pid in json.loads(users.read_text()) if _lives(pid)]))
 
     def _log_tail(self) -> str:
         with suppress(OSError):
             return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-15:])
         return "(no log)"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

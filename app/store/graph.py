@@ -13,14 +13,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
 from sqlalchemy import ARRAY, Text, Uuid, and_, any_, column, func, literal, literal_column, or_, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import Unavailable
-from app.store.db import Connection, Database
+from app.store.db import FAULTS, Connection, Database, is_away, sqlstate
 from app.store.tables import Activity, Contact, Event, Identity, ModelVersion, Rule, Score, ScoringModel
 
 _contact: Any = Contact.__table__  # type: ignore[attr-defined]  # SQLModel hides the table it makes
@@ -124,14 +121,10 @@ async def explaining(database: Database) -> AsyncIterator[Connection]:
 def _telling() -> Iterator[None]:
     try:
         yield
-    except (OSError, PoolTimeout, asyncpg.InterfaceError) as fault:
-        raise Unavailable("the database cannot be reached just now") from fault
-    except (DBAPIError, asyncpg.PostgresError) as fault:
-        state = getattr(fault.orig if isinstance(fault, DBAPIError) else fault, "sqlstate", None) or ""
-        if state == "57014":  # query_canceled, by statement_timeout
+    except FAULTS as fault:
+        if sqlstate(fault) == "57014":  # query_canceled, by statement_timeout
             raise Unavailable("this takes too long to read; narrow the filter, or leave totalCount out") from fault
-        is_gone = isinstance(fault, DBAPIError) and fault.connection_invalidated
-        if is_gone or state.startswith(("08", "57P", "53300")):
+        if is_away(fault):
             raise Unavailable("the database cannot be reached just now") from fault
         raise
 

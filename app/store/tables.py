@@ -75,7 +75,7 @@ class Contact(SQLModel, table=True):
     __table_args__ = (
         Index("contact_created", "created_at", "id"),
         Index("contact_email", "email", postgresql_ops={"email": "text_pattern_ops"}),
-        Index("contact_stage", "stage"),
+        Index("contact_stage", text("lower(stage)")),
         Index("contact_tags", text("fold_tags(tags)"), postgresql_using="gin"),
         Index("contact_soft_bounces", "id", postgresql_where=text("soft_bounces > 0")),
         Index("contact_suppressed", "id", postgresql_where=text("opted_out OR bounced")),

@@ -93,7 +93,7 @@ def upgrade() -> None:
     )
     op.create_index("contact_created", "contact", ["created_at", "id"], unique=False)
     op.create_index("contact_email", "contact", ["email"], unique=False, postgresql_ops={"email": "text_pattern_ops"})
-    op.create_index("contact_stage", "contact", ["stage"], unique=False)
+    op.create_index("contact_stage", "contact", [sa.literal_column("lower(stage)")], unique=False)
     op.create_index(
         "contact_soft_bounces", "contact", ["id"], unique=False, postgresql_where=sa.text("soft_bounces > 0")
     )

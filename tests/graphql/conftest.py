@@ -1,0 +1,88 @@
+"""The GraphQL router in an app of its own, over the real database."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+from fastapi import FastAPI, Request
+from httpx import ASGITransport, AsyncClient
+from starlette.responses import JSONResponse
+
+from app.engine.plan import Plans
+from app.errors import AppError, InvalidInput, NotAllowed, NotAuthenticated
+from app.graphql import router
+from app.store.db import Database
+
+Ask: TypeAlias = Callable[..., Awaitable[dict[str, Any]]]
+
+_STATUS = {NotAuthenticated: 401, NotAllowed: 403, InvalidInput: 422}
+
+
+@pytest.fixture
+def plans() -> Plans:
+    return Plans()
+
+
+@pytest.fixture
+async def client(database: Database, plans: Plans) -> AsyncIterator[AsyncClient]:
+    """Sends the key `good`. The app answers 500 for any exception that nobody handles."""
+
+    async def authenticate(request: Request) -> None:
+        match request.headers.get("authorization"):
+            case "Bearer good":
+                return
+            case "Bearer weak":
+                raise NotAllowed("this needs a key with the scope 'read'")
+        raise NotAuthenticated("send an API key")
+
+    async def problem(_: Request, fault: Exception) -> JSONResponse:
+        assert isinstance(fault, AppError)
+        return JSONResponse({"code": fault.code, "detail": str(fault)}, status_code=_STATUS[type(fault)])
+
+    app = FastAPI()
+    app.include_router(router.build(database, plans, authenticate), prefix="/graphql")
+    app.add_exception_handler(AppError, problem)
+    transport = ASGITransport(app, raise_app_exceptions=False)
+    async with AsyncClient(
+        transport=transport, base_url="http://test", headers={"authorization": "Bearer good"}
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def ask(client: AsyncClient) -> Ask:
+    """The answer to a query with variables: `data` and `errors`."""
+
+    async def send(query: str, **variables: Any) -> dict[str, Any]:
+        reply = await client.post("/graphql", json={"query": query, "variables": variables})
+        assert reply.status_code == 200, reply.text
+        answer: dict[str, Any] = reply.json()
+        return answer
+
+    return send
+
+
+@pytest.fixture
+def data(ask: Ask) -> Ask:
+    """The data of an answer that has no errors."""
+
+    async def send(query: str, **variables: Any) -> dict[str, Any]:
+        answer = await ask(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        found: dict[str, Any] = answer["data"]
+        return found
+
+    return send
+
+
+@pytest.fixture
+def fault(ask: Ask) -> Ask:
+    """The one error of an answer."""
+
+    async def send(query: str, **variables: Any) -> dict[str, Any]:
+        errors = (await ask(query, **variables))["errors"]
+        assert len(errors) == 1, errors
+        found: dict[str, Any] = errors[0]
+        return found
+
+    return send
