@@ -80,6 +80,7 @@ def _job(database: Database, work: Callable[[Database, UUID], Awaitable[None]]) 
             OSError,
             asyncpg.PostgresConnectionError,
             asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
             asyncpg.OperatorInterventionError,
         ) as fault:
             raise RetryRequested(_RETRY, type(fault).__name__) from fault

@@ -1,6 +1,5 @@
 """Is it alive, is it ready: for whoever restarts processes and routes traffic."""
 
-import asyncpg
 import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -9,6 +8,7 @@ from app import clock
 from app.api.json import JsonResponse
 from app.api.services import Kit
 from app.store import schema, workers
+from app.store.db import FAULTS
 
 router = APIRouter(tags=["Health"])
 _log = structlog.get_logger()
@@ -43,7 +43,7 @@ async def readyz(kit: Kit) -> JsonResponse:
         migrated = await schema.is_current(kit.database)
         reachable = True
         worker = migrated and await workers.any_alive(kit.database, clock.now())
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+    except FAULTS as fault:
         _log.warning("not ready", fault=type(fault).__name__)
     ready = reachable and migrated and worker
     return JsonResponse(

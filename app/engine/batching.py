@@ -7,7 +7,7 @@ starts at once, and under load the batches grow by themselves.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
@@ -39,6 +39,7 @@ PASSING = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg raises when the server ends a connection between two statements
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.ForeignKeyViolationError,  # a contact was erased between finding it and claiming an identity for it
@@ -90,6 +91,7 @@ class Batcher:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        _leave(self._waiting)
 
     async def submit(self, events: Sequence[NewEvent]) -> Outcome:
         """Returns once the events are stored and scored.
@@ -120,6 +122,8 @@ class Batcher:
                 for request in group:
                     if not request.done.done():
                         request.done.set_exception(fault)
+            finally:
+                _leave(group)
 
     def _take(self) -> list[_Request]:
         group: list[_Request] = []
@@ -182,3 +186,10 @@ class Batcher:
                 await asyncio.sleep(wait)
                 wait *= 2
         raise AssertionError
+
+
+def _leave(requests: Iterable[_Request]) -> None:
+    """Tell whoever still waits, because this process ends, to come back."""
+    for request in requests:
+        if not request.done.done():
+            request.done.set_exception(Unavailable("this process is stopping"))

@@ -20,6 +20,7 @@ from app.store.db import Database
 from app.store.tables import ModelVersion, Rule, ScoringModel
 
 MAX_RULES = 500
+_HIGHEST_BAND = 10**15
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ def check_bands(bands: Sequence[dict[str, Any]]) -> None:  # Any: JSON
                 detail = "two bands have this name" if name == "name" else "two bands begin here, so they overlap"
                 faults.append(Fault(f"/bands/{index}/{name}", detail))
             seen.add(value)
+    for index, band in enumerate(bands):
+        if band["min"] is not None and abs(band["min"]) > _HIGHEST_BAND:
+            faults.append(Fault(f"/bands/{index}/min", f"expected at most {_HIGHEST_BAND}"))
     if faults:
         raise InvalidInput(*faults)
 
@@ -58,7 +62,7 @@ def check_rule(rule: Said) -> None:
             faults.append(Fault(f"/{name}", f"expected at most {MAX_POINTS} with two decimals"))
     limits = {"window_days": rule.window_days, "max_per_day": rule.max_per_day, "max_points": rule.max_points}
     for name, limit in limits.items():
-        if limit is None:
+        if limit is None or any(fault.pointer == f"/{name}" for fault in faults):
             continue
         if rule.kind is RuleKind.PROFILE:
             faults.append(Fault(f"/{name}", "a profile rule has no window and no limit; its points count once"))
@@ -114,22 +118,8 @@ def _differs(model: ScoringModel, drafted: Sequence[Rule], live: ModelVersion | 
     if live is None:
         return True
     frozen = [{name: value for name, value in rule.items() if name != "counter_id"} for rule in live.rules]
-    said = [said_by(rule).to_json() for rule in drafted]
+    said = [Said.of(rule.model_dump()).to_json() for rule in drafted]
     return model.name != live.name or model.bands != live.bands or said != frozen
-
-
-def said_by(rule: Rule) -> Said:
-    """A draft rule's row as what it says."""
-    return Said(
-        id=rule.id,
-        name=rule.name,
-        kind=RuleKind(rule.kind),
-        condition=rule.condition,
-        points=Decimal(rule.points),
-        window_days=rule.window_days,
-        max_per_day=rule.max_per_day,
-        max_points=None if rule.max_points is None else Decimal(rule.max_points),
-    )
 
 
 async def create_rule(database: Database, key: str, fields: dict[str, Any]) -> tuple[Rule, str]:
@@ -140,7 +130,7 @@ async def create_rule(database: Database, key: str, fields: dict[str, Any]) -> t
         if len(await models.rules(session, model.id)) >= MAX_RULES:
             raise Conflict(f"a model has at most {MAX_RULES} rules")
         rule = Rule(id=uuids.uuid7(), model_id=model.id, created_at=now, updated_at=now, **fields)
-        check_rule(said_by(rule))
+        check_rule(Said.of(rule.model_dump()))
         session.add(rule)
     return rule, key
 
@@ -150,7 +140,7 @@ async def change_rule(database: Database, rule_id: UUID, changes: dict[str, Json
         rule, model = await models.rule(session, rule_id)
         for name, value in changes.items():
             setattr(rule, name, value)
-        check_rule(said_by(rule))
+        check_rule(Said.of(rule.model_dump()))
         rule.updated_at = clock.now()
         session.add(rule)
         return rule, model.key

@@ -14,7 +14,7 @@ from app.engine.scoring import Scorer
 from app.engine.tally import Intake
 from app.store.db import Connection
 
-_PLAN_LOCK = 7_300_002  # any number that nobody else uses
+_PLAN_LOCK = 7_300_002  # any number that nobody else uses; hold_plan() takes the same
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,16 @@ class Plans:
 
     async def hold(self, db: Connection) -> Plan:
         """The current plan, which stays current until the transaction ends. Before any contact is locked."""
-        await share(db)
-        # A statement of its own: its snapshot must be younger than the lock.
-        epoch: int = await db.fetchval("SELECT epoch FROM plan_epoch")
+        epoch = await share(db)
         if self._plan is None or self._plan.epoch != epoch:
             self._plan = await load(db, epoch)
         return self._plan
 
 
-async def share(db: Connection) -> None:
-    """Keep what counts from changing until the transaction ends."""
-    await db.execute(f"SELECT pg_advisory_xact_lock_shared({_PLAN_LOCK})")
+async def share(db: Connection) -> int:
+    """Keep what counts from changing until the transaction ends; returns its epoch."""
+    epoch: int = await db.fetchval("SELECT hold_plan()")
+    return epoch
 
 
 async def change(db: Connection) -> None:

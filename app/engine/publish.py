@@ -43,19 +43,7 @@ async def publish(db: Connection, key: str, by: str, now: datetime) -> Published
     if model["archived_at"] is not None:
         raise Conflict(f"scoring model {key!r} is archived; make it active again before publishing")
     drafted = await db.fetch("SELECT * FROM rule WHERE model_id = $1 ORDER BY id", model["id"])
-    frozen = [
-        Rule(
-            id=row["id"],
-            name=row["name"],
-            kind=RuleKind(row["kind"]),
-            condition=row["condition"],
-            points=row["points"],
-            window_days=row["window_days"],
-            max_per_day=row["max_per_day"],
-            max_points=row["max_points"],
-        )
-        for row in drafted
-    ]
+    frozen = [Rule.of(dict(row)) for row in drafted]
     counters = await _counters(db, [rule for rule in frozen if rule.kind is RuleKind.EVENT])
     version: int = await db.fetchval(
         "SELECT coalesce(max(version), 0) + 1 FROM model_version WHERE model_id = $1", model["id"]

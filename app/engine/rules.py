@@ -1,7 +1,7 @@
 """What a scoring model says: its rules and bands as values, read from and written to a version's JSON."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -58,6 +58,20 @@ class Rule:
             "max_per_day": self.max_per_day,
             "max_points": None if self.max_points is None else str(self.max_points),
         }
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Rule":  # Any: a draft rule's columns
+        """What a row of the table of draft rules says."""
+        return cls(
+            id=row["id"],
+            name=row["name"],
+            kind=RuleKind(row["kind"]),
+            condition=row["condition"],
+            points=Decimal(row["points"]),
+            window_days=row["window_days"],
+            max_per_day=row["max_per_day"],
+            max_points=None if row["max_points"] is None else Decimal(row["max_points"]),
+        )
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "Rule":

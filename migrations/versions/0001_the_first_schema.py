@@ -30,6 +30,16 @@ COMMENT ON FUNCTION as_instant IS 'An RFC 3339 instant or a date (UTC where no z
 """
 
 
+HOLD = """
+CREATE FUNCTION hold_plan() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7300002);
+    RETURN (SELECT epoch FROM plan_epoch);
+END $$;
+COMMENT ON FUNCTION hold_plan IS 'Keeps what counts from changing until the transaction ends, and says its epoch: in
+one round trip, and yet with a snapshot younger than the lock, which one plain statement could not have.';
+"""
+
 STATISTICS = """
 -- From version 18 on Postgres may serve "the row of this contact" from an index whose first column is another, by
 -- skipping through that column's values. While the statistics know few of them (nobody has an event yet, all scores
@@ -241,6 +251,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_rule_model_id", "rule", ["model_id"], unique=False)
     op.execute("INSERT INTO plan_epoch (id, epoch) VALUES (1, 1)")
+    script(HOLD)
     script(STATISTICS)
     script(QueryBuilderEnvironment().build_install_query())
 
@@ -277,5 +288,5 @@ def downgrade() -> None:
     op.drop_table("api_key")
     op.drop_index("activity_last_event", table_name="activity")
     op.drop_table("activity")
-    script("DROP FUNCTION fold_tags; DROP FUNCTION as_instant")
+    script("DROP FUNCTION fold_tags; DROP FUNCTION as_instant; DROP FUNCTION hold_plan")
     script(QueryBuilderEnvironment().build_uninstall_query())
