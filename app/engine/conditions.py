@@ -99,7 +99,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Group:
-    """All (`and`) or any (`or`) of its parts, or the opposite of that. A group whose parts are all muted is true."""
+    """All (`and`) or any (`or`) of its parts, or the opposite of that. A condition of which all is muted is an empty `and`: true."""
 
     combinator: str
     negated: bool
