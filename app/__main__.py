@@ -25,7 +25,7 @@ from app.engine.plan import Plans
 from app.errors import AppError
 from app.settings import Settings
 from app.store import keys, schema
-from app.store.db import Database
+from app.store.db import REFUSALS, Database
 from app.store.embedded import EmbeddedPostgres
 from app.store.keys import Key, Scope
 
@@ -280,9 +280,28 @@ def _server(settings: Settings) -> Iterator[str]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     embedded = EmbeddedPostgres(settings.data_dir)
     try:
-        yield embedded.start()
+        with _undisturbed():
+            url = embedded.start()
+        yield url
     finally:
-        embedded.stop()
+        with _undisturbed():
+            embedded.stop()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals to end wait until the block is through: nobody would stop a Postgres that is half started."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _with_database(
@@ -331,6 +350,9 @@ def main() -> None:
         sys.exit(1)
     except OSError as fault:
         err.print(f"error: cannot reach the database: {fault}", markup=False)
+        sys.exit(1)
+    except REFUSALS as fault:
+        err.print(f"error: the database refuses: {fault}", markup=False)
         sys.exit(1)
 
 

@@ -55,12 +55,6 @@ class ContactUpsert(ContactIn, ContactPatch):
     """A contact found by `user_id`, else `email`, else `anonymous_id`; made if there is none."""
 
 
-class Flag(BaseModel):
-    at: datetime | None = Field(description="When it was last set or cleared")
-    reason: str | None = Field(examples=["hard_bounce"])
-    by: str | None = Field(description="Who said so: an event's source, or the name of an API key")
-
-
 class ContactOut(BaseModel):
     id: UUID
     email: str | None

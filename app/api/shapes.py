@@ -1,6 +1,5 @@
 """Shapes that several resources share."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -56,4 +55,3 @@ Points = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="Items of a page at most")]
 Cursor = Annotated[Line | None, Query(description="`next_cursor` of the page before")]
-Instant = datetime

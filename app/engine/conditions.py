@@ -99,7 +99,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Group:
-    """All (`and`) or any (`or`) of its parts, or the opposite of that. A condition of which all is muted is an empty `and`: true."""
+    """All (`and`) or any (`or`) of its parts, or the opposite of that.
+
+    A condition of which everything is muted is an empty `and`, which is true.
+    """
 
     combinator: str
     negated: bool

@@ -118,7 +118,7 @@ def _differs(model: ScoringModel, drafted: Sequence[Rule], live: ModelVersion | 
     if live is None:
         return True
     frozen = [{name: value for name, value in rule.items() if name != "counter_id"} for rule in live.rules]
-    said = [Said.of(rule.model_dump()).to_json() for rule in drafted]
+    said = [Said.of(dict(rule)).to_json() for rule in drafted]
     return model.name != live.name or model.bands != live.bands or said != frozen
 
 
@@ -130,7 +130,7 @@ async def create_rule(database: Database, key: str, fields: dict[str, Any]) -> t
         if len(await models.rules(session, model.id)) >= MAX_RULES:
             raise Conflict(f"a model has at most {MAX_RULES} rules")
         rule = Rule(id=uuids.uuid7(), model_id=model.id, created_at=now, updated_at=now, **fields)
-        check_rule(Said.of(rule.model_dump()))
+        check_rule(Said.of(dict(rule)))
         session.add(rule)
     return rule, key
 
@@ -140,7 +140,7 @@ async def change_rule(database: Database, rule_id: UUID, changes: dict[str, Json
         rule, model = await models.rule(session, rule_id)
         for name, value in changes.items():
             setattr(rule, name, value)
-        check_rule(Said.of(rule.model_dump()))
+        check_rule(Said.of(dict(rule)))
         rule.updated_at = clock.now()
         session.add(rule)
         return rule, model.key

@@ -12,7 +12,7 @@ from uuid import UUID
 from app import clock
 from app.engine import identity, rules, tally
 from app.engine import plan as plans
-from app.engine.conditions import parse
+from app.engine.conditions import parse, tests
 from app.engine.fields import Scope, Vocabulary
 from app.engine.identity import ContactGone
 from app.engine.rules import Rule, RuleKind
@@ -23,6 +23,8 @@ from app.store.db import Connection, Database
 
 PUBLISH = "model.publish"
 TIDY = "model.tidy"
+MAX_TESTS_LIVE = 3_000
+"""Each becomes a few parameters of the statements that tally and score; Postgres takes 65,535, asyncpg 32,767."""
 _CHUNK = 2_000
 _NOBODY = UUID(int=0)
 
@@ -45,6 +47,7 @@ async def publish(db: Connection, key: str, by: str, now: datetime) -> Published
     drafted = await db.fetch("SELECT * FROM rule WHERE model_id = $1 ORDER BY id", model["id"])
     frozen = [Rule.of(dict(row)) for row in drafted]
     counters = await _counters(db, [rule for rule in frozen if rule.kind is RuleKind.EVENT])
+    await _refuse_too_much(db, model["id"], frozen)
     version: int = await db.fetchval(
         "SELECT coalesce(max(version), 0) + 1 FROM model_version WHERE model_id = $1", model["id"]
     )
@@ -123,6 +126,22 @@ async def _counters(db: Connection, event_rules: Sequence[Rule]) -> dict[UUID, i
     rows = await db.fetch("SELECT id, digest FROM counter WHERE digest = ANY($1)", list(conditions))
     by_digest = {row["digest"]: row["id"] for row in rows}
     return {rule: by_digest[digest] for rule, digest in digests.items()}
+
+
+async def _refuse_too_much(db: Connection, model_id: int, frozen: Sequence[Rule]) -> None:
+    """Raises Conflict if what then counts is more than one statement can ask of a batch."""
+    plan = await plans.load(db, epoch=0)
+    trees = list(plan.counters.values())
+    trees += [rule.tree() for rule in frozen if rule.kind is RuleKind.PROFILE]
+    trees += [
+        live.tree
+        for other in plan.models
+        for live in other.rules
+        if other.id != model_id and live.rule.kind is RuleKind.PROFILE
+    ]
+    asked = sum(len(tests(tree)) for tree in trees)
+    if asked > MAX_TESTS_LIVE:
+        raise Conflict(f"the conditions of all live models together hold {asked} tests; {MAX_TESTS_LIVE} are the most")
 
 
 async def run_publish(database: Database, job_id: UUID) -> None:

@@ -107,6 +107,16 @@ FAULTS = (OSError, PoolTimeout, DBAPIError, asyncpg.InterfaceError, asyncpg.Inte
 """Everything that reaching the database may raise."""
 
 
+REFUSALS = (
+    asyncpg.InvalidCatalogNameError,  # no such database
+    asyncpg.InvalidAuthorizationSpecificationError,  # no such role, a wrong password
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.CannotConnectNowError,
+)
+"""A server that is there and does not let us in."""
+
+
 def is_away(fault: BaseException) -> bool:
     """Whether the database could not be reached, or was lost on the way: the same may go well if tried again."""
     if isinstance(fault, DBAPIError):

@@ -6,10 +6,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
+from app.errors import NotFound
 from app.store.db import Database
 
 _MIGRATION_LOCK = 7_300_001  # any number that nobody else uses: two starting processes must not migrate at once
@@ -24,7 +26,10 @@ def config() -> Config:
 
 
 async def migrate(engine: AsyncEngine, target: str = "head") -> None:
-    """Run what is missing up to `target`, or back down to it. Safe to call from several processes at once."""
+    """Run what is missing up to `target`, or back down to it. Safe to call from several processes at once.
+
+    Raises NotFound if this code does not know `target`, or the revision that the database is at.
+    """
 
     def run(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -32,7 +37,10 @@ async def migrate(engine: AsyncEngine, target: str = "head") -> None:
         settings.attributes["connection"] = connection
         current = MigrationContext.configure(connection).get_current_revision()
         downwards = target == "base" or (current is not None and target != "head" and _is_below(target, current))
-        (command.downgrade if downwards else command.upgrade)(settings, target)
+        try:
+            (command.downgrade if downwards else command.upgrade)(settings, target)
+        except CommandError as fault:
+            raise NotFound(f"there is no such revision of the schema: {fault}") from fault
 
     async with engine.begin() as connection:
         await connection.run_sync(run)

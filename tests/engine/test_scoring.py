@@ -404,6 +404,20 @@ async def test_a_model_deleted_before_its_job_ran_ends_the_job(world: World) -> 
     assert 0 == await world.value("SELECT count(*) FROM counter")
 
 
+async def test_more_tests_than_a_statement_can_ask_are_refused_before_they_count(world: World) -> None:
+    def asking(count: int) -> dict[str, Any]:
+        rules = [{"field": f"event.properties.p{n}", "operator": "=", "value": "x"} for n in range(count)]
+        return {"combinator": "or", "rules": rules}
+
+    await world.publish("m", *(per_event(asking(500 - n), 1) for n in range(5)))
+    await world.draft("n", [per_event(asking(495 - n), 1) for n in range(2)])
+
+    with pytest.raises(Conflict, match="3000 are the most"):
+        await world.begin_publish("n")
+    assert 5 == await world.value("SELECT count(*) FROM counter")
+    assert 1 == len(await world.send(event("a", p1="x")))
+
+
 async def test_the_sweep_touches_only_who_is_due(world: World) -> None:
     await world.publish("m", per_event("a", 1, window=3))
     for days in range(5):

@@ -1,0 +1,176 @@
+import asyncio
+import base64
+import hashlib
+
+import httpx
+import pytest
+
+from app import clock
+from app.store import keys
+from app.store.keys import Scope
+from tests.api.client import BASE, Api, be_a_problem, profile_rule, said
+
+CALLS: list[tuple[Scope, str, str]] = [
+    (Scope.INGEST, "POST", "/v1/events"),
+    (Scope.READ, "GET", "/v1/events"),
+    (Scope.WRITE, "POST", "/v1/contacts"),
+    (Scope.WRITE, "POST", "/v1/contacts/import"),
+    (Scope.READ, "GET", "/v1/contacts/{id}"),
+    (Scope.WRITE, "PATCH", "/v1/contacts/{id}"),
+    (Scope.WRITE, "DELETE", "/v1/contacts/{id}"),
+    (Scope.READ, "GET", "/v1/models"),
+    (Scope.WRITE, "POST", "/v1/models"),
+    (Scope.READ, "GET", "/v1/models/{key}"),
+    (Scope.WRITE, "PATCH", "/v1/models/{key}"),
+    (Scope.WRITE, "DELETE", "/v1/models/{key}"),
+    (Scope.WRITE, "POST", "/v1/models/{key}/publish"),
+    (Scope.WRITE, "POST", "/v1/models/{key}/archive"),
+    (Scope.WRITE, "POST", "/v1/models/{key}/unarchive"),
+    (Scope.READ, "GET", "/v1/models/{key}/rules"),
+    (Scope.WRITE, "POST", "/v1/models/{key}/rules"),
+    (Scope.READ, "GET", "/v1/rules/{id}"),
+    (Scope.WRITE, "PATCH", "/v1/rules/{id}"),
+    (Scope.WRITE, "DELETE", "/v1/rules/{id}"),
+    (Scope.READ, "POST", "/v1/conditions/test"),
+    (Scope.READ, "GET", "/v1/jobs"),
+    (Scope.READ, "GET", "/v1/jobs/{id}"),
+    (Scope.READ, "POST", "/graphql"),
+]
+"""What each call needs."""
+
+
+def anonymous(api: Api) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(api.app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url=BASE, event_hooks={"response": [be_a_problem]})
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def basic(secret: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(secret.encode()).decode()}
+
+
+def at(path: str) -> str:
+    return path.format(id="018f0000-0000-7000-8000-000000000000", key="nobody")
+
+
+async def test_every_call_is_listed_with_what_it_needs(api: Api) -> None:
+    document = await api.get("/openapi.json")
+    documented = {
+        (method.upper(), path.replace("contact_id", "id").replace("rule_id", "id").replace("job_id", "id"))
+        for path, methods in document["paths"].items()
+        for method in methods
+        if path.startswith("/v1/")
+    }
+
+    assert documented == {(method, path) for _, method, path in CALLS if path != "/graphql"}
+
+
+@pytest.mark.parametrize(("scope", "method", "path"), CALLS)
+async def test_a_call_wants_a_key_with_its_scope(api: Api, scope: Scope, method: str, path: str) -> None:
+    others = [one for one in Scope if one not in (scope, Scope.ADMIN)]
+    wanting = await api.key("wanting", *others)
+    having = await api.key("having", scope)
+
+    async with anonymous(api) as http:
+        unknown = said(await http.request(method, at(path)), 401)
+        refused = said(await http.request(method, at(path), headers=bearer(wanting)), 403)
+        allowed = await http.request(method, at(path), headers=bearer(having))
+
+    assert ("not_authenticated", "not_allowed") == (unknown["code"], refused["code"])
+    assert f"'{scope}'" in refused["detail"]
+    assert allowed.status_code not in (401, 403)
+    assert allowed.status_code < 500
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+async def test_health_and_documentation_want_no_key(api: Api, path: str) -> None:
+    async with anonymous(api) as http:
+        reply = await http.get(path)
+
+    assert reply.status_code in (200, 503)
+    assert "not_authenticated" not in reply.text
+
+
+async def test_a_key_is_taken_as_a_bearer_token_and_as_the_user_name_of_basic(api: Api) -> None:
+    secret = await api.key("reader", Scope.READ)
+    async with anonymous(api) as http:
+        for headers in [
+            bearer(secret),
+            {"Authorization": f"bearer   {secret} "},
+            basic(f"{secret}:"),
+            basic(f"{secret}:anything"),
+            basic(secret),
+        ]:
+            assert 200 == (await http.get("/v1/models", headers=headers)).status_code, headers
+        assert 200 == (await http.get("/v1/models", auth=(secret, ""))).status_code
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer lt_nothing",
+        "Bearer lt_\u00e9",
+        "Basic",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b":password").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe:").decode(),
+        "Digest x",
+        "lt_nothing",
+        "Bearer " + "x" * 10_000,
+        "Bearer a\0b",
+    ],
+)
+async def test_what_is_no_key_is_answered_with_how_to_send_one(api: Api, header: str) -> None:
+    async with anonymous(api) as http:
+        reply = await http.get("/v1/models", headers={b"Authorization": header.encode("latin-1")})
+
+    assert "not_authenticated" == said(reply, 401)["code"]
+    assert 'Bearer, Basic realm="leadtally"' == reply.headers["www-authenticate"]
+
+
+async def test_a_revoked_key_ends_within_a_second_and_a_half(api: Api) -> None:
+    secret = await api.key("leaver", Scope.READ)
+    async with anonymous(api) as http:
+        assert 200 == (await http.get("/v1/models", headers=bearer(secret))).status_code
+        async with api.database.batch() as db:
+            await keys.revoke(db, "leaver", clock.now())
+
+        await asyncio.sleep(1.5)
+        reply = await http.get("/v1/models", headers=bearer(secret))
+
+    assert "not_authenticated" == said(reply, 401)["code"]
+
+
+async def test_a_new_key_works_at_once_even_where_it_was_refused_before(api: Api) -> None:
+    secret = keys.make_secret()
+    async with anonymous(api) as http:
+        assert 401 == (await http.get("/v1/models", headers=bearer(secret))).status_code
+        async with api.database.batch() as db:
+            await keys.create(db, "late", [Scope.READ], secret, clock.now())
+
+        assert 200 == (await http.get("/v1/models", headers=bearer(secret))).status_code
+
+
+async def test_only_the_hash_of_a_key_is_stored(api: Api) -> None:
+    secret = await api.key("reader", Scope.READ)
+    await api.model("fit", profile_rule("contact.bounced", "=", True, 1))
+    async with api.database.hot.acquire() as db:
+        tables = [row[0] for row in await db.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        for table in tables:
+            assert not await db.fetchval(
+                f"SELECT EXISTS (SELECT FROM {table} t WHERE strpos(to_jsonb(t)::text, $1) > 0)", secret[8:]
+            ), table
+        [row] = await db.fetch("SELECT digest, hint FROM api_key WHERE name = 'reader'")
+
+    assert (hashlib.sha256(secret.encode()).digest(), f"{secret[:7]}…") == (row["digest"], row["hint"])
+    assert len(secret) > 40
+
+
+async def test_two_keys_are_never_alike() -> None:
+    assert 1_000 == len({keys.make_secret() for _ in range(1_000)})
