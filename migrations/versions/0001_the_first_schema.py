@@ -51,7 +51,9 @@ ALTER TABLE score ALTER COLUMN value SET (n_distinct = -0.5);
 
 def script(statements: str) -> None:
     """Several statements at once, which the prepared statements of SQLAlchemy's asyncpg dialect cannot take."""
-    await_only(op.get_bind().connection.driver_connection.execute(statements))
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None
+    await_only(connection.execute(statements))
 
 
 def upgrade() -> None:
