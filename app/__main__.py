@@ -40,6 +40,8 @@ import_cli = typer.Typer(no_args_is_help=True, help="Bring data in from files.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(import_cli, name="import")
 
+_SHORT_KEY = 16
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 T = TypeVar("T")
@@ -235,6 +237,8 @@ def _greet(settings: Settings, first_key: str | None) -> None:
         )
         out.print(f"Try:\n  curl {base}/readyz\n", soft_wrap=True)
         return
+    if settings.admin_key is not None and len(settings.admin_key) < _SHORT_KEY:
+        err.print(f"LEADTALLY_ADMIN_KEY is short: from {_SHORT_KEY} random characters on nobody can guess it.")
     if first_key is not None:
         out.print(f"Admin key, shown this once: [bold]{first_key}[/bold]", soft_wrap=True)
     key = first_key or '"$LEADTALLY_ADMIN_KEY"'

