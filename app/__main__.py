@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shlex
-import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -22,6 +21,7 @@ from app import worker as background
 from app.engine import importing
 from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
+from app.ending import Ending
 from app.errors import AppError
 from app.settings import Settings
 from app.store import keys, schema
@@ -52,8 +52,8 @@ def serve() -> None:
     """Serve REST and GraphQL, with a worker inside unless LEADTALLY_WORKER=0."""
     settings = _settings()
     _refuse_taken_port(settings)
-    with _server(settings) as url:
-        first_key = asyncio.run(_prepare(settings, url))
+    with Ending() as ending, _server(settings, ending) as url:
+        first_key = ending.run(_prepare(settings, url))
         import uvicorn
 
         from app.main import build
@@ -71,8 +71,9 @@ def serve() -> None:
             )
         )
         _greet(settings, first_key)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn hands on the Ctrl-C that it has already obeyed
-            server.run()
+        # While it runs uvicorn listens for signals itself, and hands on what it has obeyed.
+        ending.obeyed_by(lambda: setattr(server, "should_exit", True))
+        server.run()
 
 
 @cli.command()
@@ -83,12 +84,12 @@ def worker() -> None:
     async def run(database: Database) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        ending.obeyed_by(lambda: loop.call_soon_threadsafe(stop.set))
         out.print("The worker runs; stop it with Ctrl-C.")
         await background.run(database, stop)
 
-    _with_database(settings, run, migrated=True)
+    ending = Ending()
+    _with_database(settings, run, migrated=True, ending=ending)
 
 
 @cli.command()
@@ -275,50 +276,35 @@ def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 @contextlib.contextmanager
-def _server(settings: Settings) -> Iterator[str]:
+def _server(settings: Settings, ending: Ending) -> Iterator[str]:
     """The database's URL: as set, or of the embedded Postgres, which stops with the last who uses it."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    # A SIGTERM that comes before the web server listens for it must stop the database too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     embedded = EmbeddedPostgres(settings.data_dir)
     try:
-        with _undisturbed():
-            url = embedded.start()
+        url = embedded.start()
+        ending.check()
         yield url
     finally:
-        with _undisturbed():
-            embedded.stop()
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals to end wait until the block is through: nobody would stop a Postgres that is half started."""
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        embedded.stop()
 
 
 def _with_database(
-    settings: Settings, run: Callable[[Database], Coroutine[Any, Any, T]], *, migrated: bool
-) -> T:  # Any: a coroutine's send and yield types
+    settings: Settings,
+    run: Callable[[Database], Coroutine[Any, Any, T]],  # Any: a coroutine's send and yield types
+    *,
+    migrated: bool,
+    ending: Ending | None = None,
+) -> T:
     async def go(url: str) -> T:
         async with Database(url, 4, name="leadtally command") as database:
             if migrated:
                 await schema.migrate(database.engine)
             return await run(database)
 
-    with _server(settings) as url:
-        return asyncio.run(go(url))
+    with ending or Ending() as entered, _server(settings, entered) as url:
+        return entered.run(go(url))
 
 
 def _settings() -> Settings:
