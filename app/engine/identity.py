@@ -109,7 +109,9 @@ async def _look_up(db: Connection, refs: list[Ref]) -> _Found:
                    SELECT FROM identity k WHERE k.contact_id = i.contact_id AND k.kind IN ('email', 'user_id')
                ) AS is_identified
         FROM unnest($1::text[], $2::text[]) AS wanted(kind, value)
-        JOIN identity i ON i.kind = wanted.kind AND i.value = wanted.value
+        CROSS JOIN LATERAL (
+            SELECT * FROM identity WHERE kind = wanted.kind AND value = wanted.value OFFSET 0
+        ) i
         """,
         [kind for kind, _ in keys],
         [value for _, value in keys],
@@ -193,7 +195,8 @@ async def _create(db: Connection, assigned: _Assigned, now: datetime) -> None:
         await db.execute(
             """
             UPDATE contact c SET email = got.email, updated_at = $3
-            FROM unnest($1::uuid[], $2::text[]) AS got(id, email) WHERE c.id = got.id AND c.email IS NULL
+            FROM unnest($1::uuid[], $2::text[]) AS got(id, email)
+            WHERE c.id = ANY($1) AND c.id = got.id AND c.email IS NULL
             """,
             known,
             [emails[contact] for contact in known],

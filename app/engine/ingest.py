@@ -117,7 +117,7 @@ async def judge(db: Connection, people: Sequence[Contact], policy: SoftPolicy) -
         """
         SELECT m.* FROM unnest($1::uuid[]) AS who(contact_id) CROSS JOIN LATERAL (
             SELECT e.contact_id, e.id, e.type, e.occurred_at, e.address, e.properties ->> 'bounce' AS bounce, e.source
-            FROM event e WHERE e.contact_id = who.contact_id AND e.type = ANY($2)
+            FROM event e WHERE e.contact_id = who.contact_id AND e.type = ANY($2) OFFSET 0
         ) m
         """,
         [person.id for person in people],

@@ -2,6 +2,10 @@
 
 Ingest, the recompute after publishing, the daily sweep and the explanation all run `contributions`: what each rule
 gives each contact on a UTC day. A score is their sum.
+
+Tables are read in LATERAL subqueries with OFFSET 0, here and wherever a batch meets a table: that keeps it one index
+lookup per contact. In a plain join the planner may read the whole table for each batch, above all with a plan that
+was prepared while the table was small.
 """
 
 from collections.abc import Sequence
@@ -120,10 +124,16 @@ def _store(models: Sequence[LiveModel]) -> Any:
     names = ["contact_id", "model_id", "value", "version", "next_change_on", "computed_at"]
     # What is as stored is left out before the insert, for a conflict locks, and so writes, even a row it leaves alone.
     fresh = scored.subquery("fresh")
+    kept = (
+        select(_score)
+        .where(_score.c.contact_id == fresh.c.contact_id, _score.c.model_id == fresh.c.model_id)
+        .offset(literal_column("0"))
+        .lateral("kept")
+    )
     changed = (
         select(fresh)
-        .outerjoin(_score, and_(_score.c.contact_id == fresh.c.contact_id, _score.c.model_id == fresh.c.model_id))
-        .where(or_(*(_score.c[name].is_distinct_from(fresh.c[name]) for name in names[2:5])))
+        .select_from(fresh.outerjoin(kept, literal_column("true")))
+        .where(or_(*(kept.c[name].is_distinct_from(fresh.c[name]) for name in names[2:5])))
     )
     statement = insert(_score).from_select(names, changed)
     return statement.on_conflict_do_update(
@@ -184,8 +194,6 @@ def _from_tallies(rules: Sequence[tuple[LiveModel, LiveRule]]) -> Any:
         )
         .render_derived("rule")
     )
-    # OFFSET 0 keeps this an index scan per contact: joined straight to the list of contacts, the planner may choose
-    # to read the whole table for a batch.
     days = (
         select(_tally.c.counter_id, _tally.c.day, _tally.c.n)
         .where(_tally.c.contact_id == who.c.contact_id)
@@ -227,14 +235,20 @@ def _from_tallies(rules: Sequence[tuple[LiveModel, LiveRule]]) -> Any:
 def _from_profile(rules: Sequence[tuple[LiveModel, LiveRule]]) -> Any:
     """Profile rules: points while the condition on the contact holds."""
     who = _who()
-    row = contact_row(_contact, _activity.c.last_event_at, _AS_OF)
+    person = (
+        select(_contact, _activity.c.last_event_at)
+        .where(_contact.c.id == who.c.contact_id, _activity.c.contact_id == who.c.contact_id)
+        .offset(literal_column("0"))
+        .lateral("person")
+    )
+    row = contact_row(person, person.c.last_event_at, _AS_OF)
     sheet = (
         func.unnest(
             literal([live.number for _, live in rules], ARRAY(Integer)),
             literal([model.id for model, _ in rules], ARRAY(SmallInteger)),
             literal([live.rule.points for _, live in rules], ARRAY(Numeric)),
             array([to_sql(live.tree, row) for _, live in rules]),
-            array([next_flip(live.tree, _activity.c.last_event_at, _AS_OF) for _, live in rules]),
+            array([next_flip(live.tree, person.c.last_event_at, _AS_OF) for _, live in rules]),
         )
         .table_valued(
             column("number", Integer),
@@ -254,7 +268,9 @@ def _from_profile(rules: Sequence[tuple[LiveModel, LiveRule]]) -> Any:
             cast(case((sheet.c.holds, sheet.c.points), else_=_ZERO), Numeric).label("points"),
             sheet.c.next_change_on,
         )
-        .select_from(who.join(_contact, _contact.c.id == who.c.contact_id))
-        .join(_activity, _activity.c.contact_id == who.c.contact_id)
-        .join(sheet, or_(sheet.c.holds, sheet.c.next_change_on.is_not(None)))
+        .select_from(
+            who.join(person, literal_column("true")).join(
+                sheet, or_(sheet.c.holds, sheet.c.next_change_on.is_not(None))
+            )
+        )
     )

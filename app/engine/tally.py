@@ -23,7 +23,6 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, array, insert
 
@@ -126,10 +125,15 @@ def _store(counters: Mapping[int, Condition]) -> Any:
         .group_by(stored.c.contact_id)
         .subquery("last")
     )
+    # Never an insert, for the rows are there and locked: a conflict is found by the key, whatever the planner thinks,
+    # where an UPDATE's join may read the whole table.
+    found = insert(_activity).from_select(["contact_id", "last_event_at"], select(last))
     seen = (
-        update(_activity)
-        .values(last_event_at=last.c.seen)
-        .where(_activity.c.contact_id == last.c.contact_id, _activity.c.last_event_at < last.c.seen)
+        found.on_conflict_do_update(
+            index_elements=["contact_id"],
+            set_={"last_event_at": found.excluded.last_event_at},
+            where=_activity.c.last_event_at < found.excluded.last_event_at,
+        )
         .returning(_activity.c.contact_id)
         .cte("seen")
     )

@@ -27,7 +27,7 @@ _SAVE = f"""
     UPDATE contact c SET {", ".join(f"{name} = {_FROM_JSON.get(name, f'new.{name}')}" for name in _COLUMNS[1:])}
     FROM unnest({", ".join(f"${at}::{kind}[]" for at, kind in enumerate(_ARRAYS.values(), 1))})
       AS new({", ".join(_COLUMNS)})
-    WHERE c.id = new.id
+    WHERE c.id = new.id AND c.id = ANY($1)
 """
 
 
