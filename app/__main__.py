@@ -18,10 +18,10 @@ from rich.table import Table
 
 from app import clock, demo, logs
 from app import worker as background
+from app.ending import Ending
 from app.engine import importing
 from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
-from app.ending import Ending
 from app.errors import AppError
 from app.settings import Settings
 from app.store import keys, schema

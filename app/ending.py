@@ -53,6 +53,9 @@ class Ending:
             self.obeyed_by(lambda: task.get_loop().call_soon_threadsafe(task.cancel))
             return await work
 
+        if self._came:
+            work.close()
+            self.check()
         try:
             return asyncio.run(go())
         except asyncio.CancelledError:

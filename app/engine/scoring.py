@@ -259,18 +259,13 @@ def _from_profile(rules: Sequence[tuple[LiveModel, LiveRule]]) -> Any:
         )
         .render_derived("rule")
     )
-    return (
-        select(
-            who.c.contact_id,
-            sheet.c.model_id,
-            sheet.c.number,
-            case((sheet.c.holds, literal_column("1")), else_=_ZERO).label("count"),
-            cast(case((sheet.c.holds, sheet.c.points), else_=_ZERO), Numeric).label("points"),
-            sheet.c.next_change_on,
-        )
-        .select_from(
-            who.join(person, literal_column("true")).join(
-                sheet, or_(sheet.c.holds, sheet.c.next_change_on.is_not(None))
-            )
-        )
+    return select(
+        who.c.contact_id,
+        sheet.c.model_id,
+        sheet.c.number,
+        case((sheet.c.holds, literal_column("1")), else_=_ZERO).label("count"),
+        cast(case((sheet.c.holds, sheet.c.points), else_=_ZERO), Numeric).label("points"),
+        sheet.c.next_change_on,
+    ).select_from(
+        who.join(person, literal_column("true")).join(sheet, or_(sheet.c.holds, sheet.c.next_change_on.is_not(None)))
     )

@@ -100,6 +100,8 @@ def digest(secret: str) -> bytes:
 
 async def ensure(db: Connection, secret: str, now: datetime) -> None:
     """Make sure that this secret is an admin key, unless it was revoked."""
+    # Several servers that start at once are given the same key; readers do not wait for this lock.
+    await db.execute("LOCK TABLE api_key IN SHARE ROW EXCLUSIVE MODE")
     if await db.fetchval("SELECT 1 FROM api_key WHERE digest = $1", digest(secret)) is None:
         taken = {key.name for key in await listed(db)}
         name = next(name for name in ("admin", *(f"admin {n}" for n in range(2, len(taken) + 3))) if name not in taken)

@@ -157,7 +157,7 @@ _CALLS: dict[str, tuple[str, str, st.SearchStrategy[Json]]] = {
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 _FUZZ = settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
