@@ -241,6 +241,8 @@ def _read(cells: list[str], columns: list[Target | None], heading: list[str]) ->
     if not ref.named():
         raise _Wrong(None, "nobody is named: the line has no email, no user_id and no anonymous_id")
     tags = fields.pop("tags", ())
+    # "No" in a file is how things stood when it was written, and no consent: an import only ever raises a flag.
+    fields = {name: value for name, value in fields.items() if value is not False}
     said = frozenset(fields) | ({"properties"} if properties else set())
     return ref, Change(said=said, add_tags=tags, properties=properties, **fields)
 

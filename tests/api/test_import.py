@@ -247,3 +247,12 @@ async def test_more_lines_than_a_chunk_and_more_bytes_than_another_body_may_have
 
     assert imported(3_001) == await load(api, f"user_id,note\n{lines}")
     assert len(lines) > 5_000_000
+
+
+async def test_an_old_file_opts_nobody_in_and_forgives_no_bounce(api: Api) -> None:
+    await load(api, "email,opted_out,bounced\nada@example.com,yes,yes\n")
+
+    assert imported(0, 1) == await load(api, "email,opted_out,bounced\nada@example.com,no,no\n")
+
+    ada = await api.contact("ada@example.com")
+    assert (True, True) == (ada["opted_out"], ada["bounced"])
