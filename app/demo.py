@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 
 from app import clock
-from app.engine import contacts, drafts, publish
+from app.engine import contacts, drafts, publish, rollout
 from app.engine.batching import Batcher
 from app.engine.contacts import Change
 from app.engine.hygiene import SoftPolicy
@@ -142,12 +142,12 @@ async def fill(database: Database, on_step: Callable[[int, int], None] = lambda 
     steps = len(MODELS) + 1 + -(-len(events) // _CHUNK)
     done = 0
     for key, (name, description, rules) in MODELS.items():
-        await drafts.create_model(database, key, name, description, BANDS)
+        await drafts.create_model(database, key, {"name": name, "description": description, "bands": BANDS})
         for rule in rules:
             await drafts.create_rule(database, key, rule)
         async with database.batch() as db:
             job = (await publish.publish(db, key, _SOURCE, now)).job
-        await publish.run_publish(database, job)
+        await rollout.run_publish(database, job)
         on_step(done := done + 1, steps)
     async with database.batch() as db:
         await contacts.upsert(db, plans, people, _SOURCE, now, policy)

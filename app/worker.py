@@ -14,15 +14,16 @@ from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job, Schedule
 
 from app import clock
-from app.engine import publish
+from app.engine import publish, rollout
 from app.engine.plan import Plans
 from app.engine.sweep import sweep
 from app.store import jobs, workers
 from app.store.db import Database
 
 JOBS: dict[str, Callable[[Database, UUID], Awaitable[None]]] = {
-    publish.PUBLISH: publish.run_publish,
-    publish.TIDY: publish.run_tidy,
+    publish.PUBLISH: rollout.run_publish,
+    publish.RESCORE: rollout.run_rescore,
+    publish.TIDY: rollout.run_tidy,
 }
 """Topic → what runs. Each takes its job's id, begins where it stopped, and may be run again harmlessly."""
 

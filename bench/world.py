@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from app import clock, demo
-from app.engine import drafts, publish
+from app.engine import drafts, publish, rollout
 from app.engine.plan import Plans
 from app.store.db import Database
 
@@ -44,12 +44,12 @@ _CHUNK = 5_000
 async def models(database: Database) -> None:
     """Both models of the demo, published."""
     for key, (name, description, rules) in demo.MODELS.items():
-        await drafts.create_model(database, key, name, description, demo.BANDS)
+        await drafts.create_model(database, key, {"name": name, "description": description, "bands": demo.BANDS})
         for rule in rules:
             await drafts.create_rule(database, key, rule)
         async with database.batch() as db:
             job = (await publish.publish(db, key, "bench", clock.now())).job
-        await publish.run_publish(database, job)
+        await rollout.run_publish(database, job)
 
 
 async def people(database: Database, have: int, want: int) -> None:

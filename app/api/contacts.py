@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Query, Request, status
 from pydantic import BaseModel, Field
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from app import clock
@@ -18,8 +19,10 @@ from app.api.services import Kit
 from app.api.shapes import Email, Line, Properties, Shape
 from app.engine import contacts, importing
 from app.engine.contacts import Change
+from app.engine.transactions import committed
 from app.errors import Conflict, Fault, InvalidInput, NotFound
 from app.store import contacts as rows
+from app.store.db import Connection
 from app.store.tables import Contact
 
 router = APIRouter(prefix="/v1/contacts", tags=["Contacts"])
@@ -82,14 +85,16 @@ class ContactOut(BaseModel):
     responses={200: {"model": ContactOut}, 201: {"model": ContactOut}},
 )
 async def post_contact(given: ContactUpsert, kit: Kit, key: Writer) -> JsonResponse:
-    async with kit.database.batch() as db:
+    async def work(db: Connection) -> tuple[Contact, bool]:
         [result] = await contacts.upsert(
             db, kit.plans, [(given.ref(), given.change())], key.name, clock.now(), kit.policy
         )
         if result.is_conflict:
             raise Conflict("another contact has this address", "/email")
-        row = (await rows.load(db, [result.contact]))[result.contact]
-    return JsonResponse(_shown(row), status_code=201 if result.is_new else 200)
+        return (await rows.load(db, [result.contact]))[result.contact], result.is_new
+
+    row, is_new = await committed(kit.database, work)
+    return JsonResponse(_shown(row), status_code=201 if is_new else 200)
 
 
 @router.get("/{contact_id}", response_model=ContactOut, summary="Read a contact")
@@ -108,15 +113,16 @@ async def get_contact(contact_id: UUID, kit: Kit, _: Reader) -> JsonResponse:
     description="A new `email` starts clean: a bounce of the old one is gone, an opt-out stays.",
 )
 async def patch_contact(contact_id: UUID, given: ContactPatch, kit: Kit, key: Writer) -> JsonResponse:
-    async with kit.database.batch() as db:
-        row = await contacts.change(db, kit.plans, contact_id, given.change(), key.name, clock.now(), kit.policy)
+    row = await committed(
+        kit.database,
+        lambda db: contacts.change(db, kit.plans, contact_id, given.change(), key.name, clock.now(), kit.policy),
+    )
     return JsonResponse(_shown(row))
 
 
 @router.delete("/{contact_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Erase a contact and all that is of it")
 async def delete_contact(contact_id: UUID, kit: Kit, _: Writer) -> Response:
-    async with kit.database.batch() as db:
-        await contacts.erase(db, kit.plans, contact_id)
+    await committed(kit.database, lambda db: contacts.erase(db, kit.plans, contact_id))
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
@@ -174,9 +180,9 @@ async def post_import(
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=1) as form:
                 said, upload = form.get("mapping", mapping), form.get("file")
-                if not hasattr(upload, "read"):
+                if not isinstance(upload, UploadFile):
                     raise InvalidInput(Fault("/file", "expected a CSV file in the field 'file'"))
-                return await _import(kit, key.name, upload.file, said)  # type: ignore[union-attr]  # it has read()
+                return await _import(kit, key.name, upload.file, said)
         async for part in request.stream():
             spool.write(part)
         spool.seek(0)

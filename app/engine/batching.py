@@ -18,9 +18,9 @@ import structlog
 from app import clock
 from app.engine import ingest
 from app.engine.hygiene import SoftPolicy
-from app.engine.identity import ContactGone
 from app.engine.ingest import NewEvent
 from app.engine.plan import Plans
+from app.engine.transactions import committed
 from app.errors import Unavailable
 from app.store.db import Database
 
@@ -28,27 +28,8 @@ MAX_BATCH = 5_000
 """Events of one transaction. A request is never split, and never has more."""
 MAX_PENDING = 50_000
 """Events that may wait; beyond, senders are told to come back."""
-_ATTEMPTS = 9
-"""With waits that double from 20 ms: about five seconds, longer than a Postgres takes to restart."""
 
 _log = structlog.get_logger()
-
-PASSING = (
-    ContactGone,
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg raises when the server ends a connection between two statements
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.ForeignKeyViolationError,  # a contact was erased between finding it and claiming an identity for it
-    asyncpg.UniqueViolationError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InvalidCachedStatementError,
-)
-"""What may go well if tried again: nothing was committed, or replaying it changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +125,7 @@ class Batcher:
         refused: dict[UUID, str] = {}
         try:
             stored = await self._store(list(distinct.values()), refused)
-        except PASSING as fault:
-            _log.warning("the database is out of reach", fault=type(fault).__name__)
-            unavailable = Unavailable("the database cannot be reached just now")
+        except Unavailable as unavailable:
             for request in group:
                 if not request.done.done():
                     request.done.set_exception(unavailable)
@@ -165,27 +144,15 @@ class Batcher:
     async def _store(self, events: list[NewEvent], refused: dict[UUID, str]) -> set[UUID]:
         """One transaction; if some event is more than the database can hold, halves of it until that one is alone."""
         try:
-            return await self._try(events)
+            return await committed(
+                self._database, lambda db: ingest.accept(db, self._plans, events, clock.now(), self._policy)
+            )
         except asyncpg.DataError as fault:
             if len(events) == 1:
                 refused[events[0].id] = f"the database cannot hold it: {type(fault).__name__}"
                 return set()
         middle = len(events) // 2
         return await self._store(events[:middle], refused) | await self._store(events[middle:], refused)
-
-    async def _try(self, events: list[NewEvent]) -> set[UUID]:
-        wait = 0.02
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                async with self._database.batch() as db:
-                    return await ingest.accept(db, self._plans, events, clock.now(), self._policy)
-            except PASSING as fault:
-                if attempt == _ATTEMPTS:
-                    raise
-                _log.info("ingest tries again", fault=type(fault).__name__, attempt=attempt)
-                await asyncio.sleep(wait)
-                wait *= 2
-        raise AssertionError
 
 
 def _leave(requests: Iterable[_Request]) -> None:

@@ -4,7 +4,7 @@ Every expression is two-valued. A field is read as its type or as NULL, never wi
 operator turns NULL into false; a negation is NOT of the positive one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -87,8 +87,16 @@ def event_row(event: Any, folded: frozenset[str] = frozenset()) -> Row:  # Any: 
     )
 
 
-def contact_row(contact: Any, last_event_at: Sql, as_of: Sql) -> Row:  # Any: as in event_row
-    """The fields of scope `contact` over something with the contact table's columns, on the UTC day `as_of`."""
+def contact_row(
+    contact: Any,  # Any: as in event_row
+    last_event_at: Sql,
+    as_of: Sql,
+    made: Mapping[str, Sql] | None = None,
+) -> Row:
+    """The fields of scope `contact` over something with the contact table's columns, on the UTC day `as_of`.
+
+    `made` are the columns of what the deployment has made: scores, bands, measures, by their fields' names.
+    """
     columns = contact.c if hasattr(contact, "c") else contact
     seen = func.nullif(last_event_at, _NEVER)
     return Row(
@@ -104,9 +112,34 @@ def contact_row(contact: Any, last_event_at: Sql, as_of: Sql) -> Row:  # Any: as
             "contact.created_at": columns.created_at,
             "contact.last_event_at": seen,
             DAYS_INACTIVE: as_of - utc_day(seen),
+            **(made or {}),
         },
         columns.properties,
     )
+
+
+def band_name(value: Sql, bands: Sequence[tuple[str, Decimal | None]]) -> Sql:
+    """The name of the band that a score lies in; NULL without one. `bands` from lowest to highest."""
+    if not bands:
+        return cast(null(), Text)
+    reached = [(value >= least if least is not None else value.is_not(None), name) for name, least in reversed(bands)]
+    return case(*((is_reached, literal(name, Text)) for is_reached, name in reached))
+
+
+def scalar_text(field: Field, row: Row) -> Sql:
+    """A text, number or boolean as text in lower case; NULL for anything else."""
+    return func.lower(_read(field, FieldType.TEXT, row), type_=Text)
+
+
+def number_text(field: Field, row: Row) -> Sql:
+    """A JSON number as it is written out; NULL for anything else."""
+    value = row.document[field.path[0]] if len(field.path) == 1 else _nested(field, row)
+    return case((_is_a(value, "'number'"), _as_text(value)))
+
+
+def number_of(field: Field, row: Row) -> Sql:
+    """The field's value as a number; NULL where it is none."""
+    return _read(field, FieldType.NUMBER, row)
 
 
 def utc_day(instant: Sql) -> Sql:

@@ -7,6 +7,8 @@ inputs write them, comma-separated text; numbers may be text too. `muted` parts 
 
 Truth is two-valued. A missing value, or one of another type than the field's, makes a positive operator false and its
 negation true: `score < 10` is false for who has no score, `country != "DE"` is true for who has no country.
+
+A test on `contact.segments` becomes the conditions of the segments it names, here and now.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import TypeAlias
 
-from app.engine.fields import Field, FieldType, Vocabulary
+from app.engine.fields import SEGMENTS, Field, FieldType, Vocabulary
 from app.errors import Fault, InvalidInput
 
 MAX_DEPTH = 12
@@ -136,6 +138,8 @@ class _Reader:
         self.vocabulary = vocabulary
         self.faults: list[Fault] = []
         self.count = 0
+        self.inside: tuple[str, ...] = ()
+        """The segments whose conditions are being read, from outermost to innermost."""
 
     def fault(self, pointer: str, detail: str) -> None:
         self.faults.append(Fault(pointer, detail))
@@ -171,7 +175,7 @@ class _Reader:
         kept = tuple(part for part in parts if part is not None)
         return Group(str(combinator).lower(), negated is True, kept) if kept else None
 
-    def test(self, test: dict[str, Json], pointer: str) -> Test | None:
+    def test(self, test: dict[str, Json], pointer: str) -> Condition | None:
         self.count += 1
         if self.count == MAX_TESTS + 1:
             self.fault(pointer, f"more than {MAX_TESTS} tests in one condition")
@@ -182,6 +186,8 @@ class _Reader:
             self.fault(f"{pointer}/match", "matching inside lists is not supported")
         if field is None or operator is None or len(self.faults) > before:
             return None
+        if field.name == SEGMENTS:
+            return self.segments(operator, test.get("value"), pointer)
         source = test.get("valueSource", "value")
         if source not in ("value", "field"):
             self.fault(f"{pointer}/valueSource", "expected 'value' or 'field'")
@@ -200,6 +206,39 @@ class _Reader:
         values = self.values(operator, kind, test.get("value"), f"{pointer}/value")
         return None if values is None else Test(field, positive, operator is not positive, kind, values)
 
+    def segments(self, operator: Operator, given: Json, pointer: str) -> Group | None:
+        """Membership in any of the segments named: their conditions."""
+        positive = NEGATIONS.get(operator, operator)
+        if positive not in (Operator.EQ, Operator.IN, Operator.CONTAINS):
+            self.fault(f"{pointer}/operator", "membership takes '=', 'in', 'contains' and their opposites")
+            return None
+        keys = as_list(given) if positive is Operator.IN else [given]
+        if not keys:
+            self.fault(f"{pointer}/value", "expected a segment's key")
+            return None
+        parts = [self.segment(key, f"{pointer}/value") for key in keys]
+        if any(part is None for part in parts):
+            return None
+        return Group("or", operator is not positive, tuple(part for part in parts if part is not None))
+
+    def segment(self, key: Json, pointer: str) -> Condition | None:
+        if not isinstance(key, str) or key not in self.vocabulary.segments:
+            known = ", ".join(sorted(self.vocabulary.segments)) or "none yet"
+            self.fault(pointer, f"there is no such segment; there is {known}")
+            return None
+        if key in self.inside:
+            self.fault(pointer, f"segment {key!r} would contain itself")
+            return None
+        outside, before = self.inside, len(self.faults)
+        self.inside = (*outside, key)
+        tree = self.part(self.vocabulary.segments[key], pointer, len(self.inside) + 1)
+        self.inside = outside
+        if len(self.faults) > before:
+            # What is wrong inside has no place in this condition: all that is said here is which segment it is.
+            self.faults[before:] = [Fault(pointer, f"segment {key!r}: {self.faults[before].detail}")]
+            return None
+        return tree if tree is not None else Group("and", negated=False, parts=())
+
     def comparison(self, test: dict[str, Json], field: Field, operator: Operator, pointer: str) -> Test | None:
         """A test whose right-hand side is another field, read as the same type."""
         if operator in _LISTS | _RANGES:
@@ -209,6 +248,9 @@ class _Reader:
         if other is None:
             return None
         kind = field.type or other.type or FieldType.TEXT
+        if other.name == SEGMENTS:
+            self.fault(f"{pointer}/value", "membership is compared with keys, not with a field")
+            return None
         if (other.type or kind) is not kind or kind is FieldType.TAGS:
             self.fault(f"{pointer}/value", f"cannot compare {field.name} ({kind}) with {other.name} ({other.type})")
             return None

@@ -10,6 +10,7 @@ from app.engine import hygiene, identity, ingest
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import EMAIL, Ref
 from app.engine.plan import Plan, Plans
+from app.engine.scoring import Cause
 from app.errors import Conflict, NotFound
 from app.store import contacts
 from app.store.db import Connection
@@ -145,7 +146,7 @@ async def _keep(
     if judged:
         await ingest.judge(db, [person for person in rows if person.id in judged], policy)
     await ingest.save(db, rows, now)
-    await plan.scorer.score(db, sorted(person.id for person in rows), now)
+    await plan.scorer.score(db, sorted(person.id for person in rows), now, Cause.CONTACT)
 
 
 def distinct(tags: Iterable[str]) -> list[str]:

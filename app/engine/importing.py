@@ -8,7 +8,6 @@ from typing import Any, BinaryIO, NamedTuple
 
 from app import clock
 from app.engine import contacts
-from app.engine.batching import PASSING
 from app.engine.conditions import READERS, is_clean
 from app.engine.contacts import Change
 from app.engine.fields import FieldType
@@ -16,12 +15,12 @@ from app.engine.hygiene import SoftPolicy
 from app.engine.identity import Ref, normal_email
 from app.engine.plan import Plans
 from app.engine.properties import to_text
+from app.engine.transactions import committed
 from app.errors import Fault, InvalidInput
 from app.store.db import Database
 
 _CHUNK = 1_000
 _ERRORS_KEPT = 1_000
-_ATTEMPTS = 5
 _PROPERTY = "properties."
 
 _TARGETS = {"email", "user_id", "anonymous_id", "name", "stage", "tags", "opted_out", "bounced"}
@@ -109,7 +108,8 @@ async def run(
 ) -> Report:
     """Import a UTF-8 CSV with a heading line; each chunk of lines commits, a line whole or not at all.
 
-    Raises InvalidInput if there is no heading, or the mapping names a column that the heading lacks.
+    Raises InvalidInput if there is no heading, or the mapping names a column that the heading lacks; Unavailable if the
+    database stays out of reach, with the chunks before committed.
     """
     report = Report()
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -136,15 +136,8 @@ async def _store(
 ) -> None:
     if not chunk:
         return
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            async with database.batch() as db:
-                changes = [(ref, change) for _, ref, change in chunk]
-                results = await contacts.upsert(db, plans, changes, by, clock.now(), policy)
-            break
-        except PASSING:
-            if attempt == _ATTEMPTS:
-                raise
+    changes = [(ref, change) for _, ref, change in chunk]
+    results = await committed(database, lambda db: contacts.upsert(db, plans, changes, by, clock.now(), policy))
     new: set[object] = set()
     for (line, _, _), result in zip(chunk, results, strict=True):
         if result.is_conflict:

@@ -12,6 +12,7 @@ from app.engine import hygiene, identity
 from app.engine.hygiene import MailEvent, SoftPolicy
 from app.engine.identity import Ref
 from app.engine.plan import Plans
+from app.engine.scoring import Cause
 from app.store import contacts
 from app.store.db import Connection
 from app.store.tables import Contact
@@ -67,8 +68,8 @@ async def accept(
     stored = await plan.intake.store(db, _columns(events, owners), now)
     fresh = [(owner, event) for owner, event in zip(owners, events, strict=True) if event.id in stored]
     changed = await _keep_flags(db, fresh, now, policy) | who.attached
-    await plan.scorer.score(db, sorted(changed), now)
-    await plan.event_scorer.score(db, sorted({owner for owner, _ in fresh} - changed), now)
+    await plan.scorer.score(db, sorted(changed), now, Cause.EVENT)
+    await plan.event_scorer.score(db, sorted({owner for owner, _ in fresh} - changed), now, Cause.EVENT)
     return stored
 
 

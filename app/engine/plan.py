@@ -4,14 +4,17 @@ Whoever ingests or scores holds the plan's lock shared until commit; whoever cha
 counts the epoch up. So no batch is ever tallied by a plan that a committed change has made old.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
-from app.engine.conditions import Condition, parse
-from app.engine.fields import Scope, Vocabulary
-from app.engine.rules import LiveModel, LiveRule, Rule, RuleKind
+from app.engine.explain import Explainer
+from app.engine.fields import Aggregate, FieldType, MeasureTerm, ModelTerm, Scope, Vocabulary
+from app.engine.rules import Band, read_bands
 from app.engine.scoring import Scorer
-from app.engine.tally import Intake
+from app.engine.sheets import LiveModel, live_model
+from app.engine.tally import Counter, Intake
 from app.store.db import Connection
 
 _PLAN_LOCK = 7_300_002  # any number that nobody else uses; hold_plan() takes the same
@@ -20,10 +23,12 @@ _PLAN_LOCK = 7_300_002  # any number that nobody else uses; hold_plan() takes th
 @dataclass(frozen=True)
 class Plan:
     epoch: int
-    counters: dict[int, Condition]
+    counters: dict[int, Counter]
     """Every counter that ingest adds to, those still being filled among them."""
     models: tuple[LiveModel, ...]
     """The live version of every model that is not archived."""
+    contacts: Vocabulary
+    """What conditions on a contact may name."""
 
     @cached_property
     def intake(self) -> Intake:
@@ -32,12 +37,25 @@ class Plan:
     @cached_property
     def scorer(self) -> Scorer:
         """Of all live models: for whoever changed, or is new."""
-        return Scorer(self.models)
+        return Scorer(self.models, self.contacts)
 
     @cached_property
     def event_scorer(self) -> Scorer:
         """Of the models that an event alone can move: for whoever has new events and is else as before."""
-        return Scorer([model for model in self.models if model.is_moved_by_events])
+        moved = {model.key for model in self.models if model.is_moved_by_events}
+        return Scorer(self.dependent_on(moved), self.contacts)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Of all live models, by what is stored."""
+        return Explainer(self.models, self.contacts)
+
+    def dependent_on(self, keys: set[str]) -> list[LiveModel]:
+        """The live models of these keys, and all that depend on them by whatever way."""
+        reached = set(keys)
+        while more := {model.key for model in self.models if model.depends_on & reached} - reached:
+            reached |= more
+        return [model for model in self.models if model.key in reached]
 
 
 class Plans:
@@ -66,29 +84,51 @@ async def change(db: Connection) -> None:
     await db.execute("UPDATE plan_epoch SET epoch = epoch + 1")
 
 
-async def load(db: Connection, epoch: int) -> Plan:
-    counters = await db.fetch("SELECT id, condition FROM counter WHERE retired_by IS NULL ORDER BY id")
+async def load(db: Connection, epoch: int = 0) -> Plan:
+    """The plan as the transaction sees it; only while it holds the plan's lock does it stay so."""
+    counters = await db.fetch("SELECT * FROM counter WHERE retired_by IS NULL ORDER BY id")
     versions = await db.fetch(
         """
-        SELECT m.id, m.key, v.version, v.rules
+        SELECT m.id, m.key, v.version, v.spec, v.rules, v.bands
         FROM scoring_model m JOIN model_version v ON v.model_id = m.id AND v.version = m.live_version
         WHERE m.archived_at IS NULL
         ORDER BY m.id
         """
     )
+    contacts = await vocabulary(db)
     models: list[LiveModel] = []
     for row in versions:
         first = sum(len(model.rules) for model in models)
-        models.append(live_model(row["id"], row["key"], row["version"], row["rules"], first))
-    events = Vocabulary.of(Scope.EVENT)
-    return Plan(epoch, {row["id"]: parse(row["condition"], events) for row in counters}, tuple(models))
+        models.append(live_model(row["id"], row["key"], row["version"], dict(row), contacts, first))
+    return Plan(epoch, {row["id"]: Counter.of(dict(row)) for row in counters}, tuple(models), contacts)
 
 
-def live_model(model_id: int, key: str, version: int, rules: list[dict[str, object]], first: int = 0) -> LiveModel:
-    """A published version, parsed. `rules` are as `ModelVersion` keeps them; they are numbered from `first`."""
-    live = []
-    for number, said in enumerate(rules, first):
-        rule = Rule.from_json(said)
-        counter = said["counter_id"] if rule.kind is RuleKind.EVENT else None
-        live.append(LiveRule(number, rule, rule.tree(), counter if isinstance(counter, int) else None))
-    return LiveModel(model_id, key, version, tuple(live))
+async def vocabulary(db: Connection) -> Vocabulary:
+    """What conditions on a contact may name: every model (with the bands that count), measure, segment, property.
+
+    A model that has never been published has no scores, and its draft's bands.
+    """
+    models = await db.fetch(
+        """
+        SELECT m.id, m.key, coalesce(v.bands, m.bands) AS bands
+        FROM scoring_model m LEFT JOIN model_version v ON v.model_id = m.id AND v.version = m.live_version
+        """
+    )
+    measures = await db.fetch("SELECT key, counter_id, aggregate, window_days FROM measure")
+    segments = await db.fetch("SELECT key, condition FROM segment")
+    properties = await db.fetch("SELECT name, type FROM property")
+    return Vocabulary(
+        Scope.CONTACT,
+        declared={f"contact.properties.{row['name']}": FieldType(row["type"]) for row in properties},
+        models={row["key"]: ModelTerm(row["id"], terms(read_bands(row["bands"]))) for row in models},
+        measures={
+            row["key"]: MeasureTerm(row["counter_id"], Aggregate(row["aggregate"]), row["window_days"])
+            for row in measures
+        },
+        segments={row["key"]: row["condition"] for row in segments},
+    )
+
+
+def terms(bands: Sequence[Band]) -> tuple[tuple[str, Decimal | None], ...]:
+    """Bands as conditions know them."""
+    return tuple((band.name, band.min) for band in bands)

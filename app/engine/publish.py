@@ -1,32 +1,26 @@
-"""Making a draft count: freeze it, fill its new counters, switch to it, score everybody again.
+"""Making a draft count: freeze it as a version, and enqueue the work that makes it live (`rollout`)."""
 
-Ingest goes on all the while. Each step works contact by contact, in chunks that commit with their own progress, so
-that a worker that dies is followed by one that goes on where it stopped.
-"""
-
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from app import clock
-from app.engine import identity, rules, tally
+from app.engine import checks, drafts, rules
 from app.engine import plan as plans
 from app.engine.conditions import parse, tests
-from app.engine.fields import Scope, Vocabulary
-from app.engine.identity import ContactGone
-from app.engine.rules import Rule, RuleKind
-from app.engine.scoring import Scorer
+from app.engine.fields import Vocabulary
+from app.engine.plan import Plan
+from app.engine.rules import Band, Rule, RuleKind, read_bands
+from app.engine.sheets import LiveModel, Sheet, combined, depends_on, live_model
 from app.errors import Conflict, NotFound
 from app.store import jobs
-from app.store.db import Connection, Database
+from app.store.db import Connection
 
 PUBLISH = "model.publish"
 TIDY = "model.tidy"
+RESCORE = "model.rescore"
 MAX_TESTS_LIVE = 3_000
 """Each becomes a few parameters of the statements that tally and score; Postgres takes 65,535, asyncpg 32,767."""
-_CHUNK = 2_000
-_NOBODY = UUID(int=0)
 
 
 class Published(NamedTuple):
@@ -34,43 +28,164 @@ class Published(NamedTuple):
     job: UUID
 
 
-async def publish(db: Connection, key: str, by: str, now: datetime) -> Published:
-    """Freeze the draft of model `key` as its next version and enqueue the work that makes it count.
+class _Frozen(NamedTuple):
+    """What a version says."""
 
-    Raises NotFound, or Conflict for an archived model.
+    name: str
+    bands: list[dict[str, Any]]  # Any: JSON
+    spec: dict[str, Any]  # Any: JSON
+    rules: list[Rule]
+
+
+async def publish(
+    db: Connection,
+    key: str,
+    by: str,
+    now: datetime,
+    *,
+    version: int | None = None,
+    side_effects: bool = True,
+    starts_at: datetime | None = None,
+) -> Published:
+    """Freeze the draft of model `key`, or its old `version` again, as the next version; enqueue what makes it count.
+
+    The work begins at `starts_at`, at once if that is None; a version published before then takes its place.
+    `side_effects` says whether the scores that change are told to anybody. Grids of this model follow, if its bands
+    changed. Raises NotFound; InvalidInput with a pointer to each fault of the draft; Conflict for an archived model,
+    for one that depends on a model that does not count, and for more conditions than can be asked at once.
     """
     model = await db.fetchrow("SELECT * FROM scoring_model WHERE key = $1 FOR UPDATE", key)
     if model is None:
         raise NotFound(f"there is no scoring model {key!r}")
     if model["archived_at"] is not None:
         raise Conflict(f"scoring model {key!r} is archived; make it active again before publishing")
-    drafted = await db.fetch("SELECT * FROM rule WHERE model_id = $1 ORDER BY id", model["id"])
-    frozen = [Rule.of(dict(row)) for row in drafted]
-    counters = await _counters(db, [rule for rule in frozen if rule.kind is RuleKind.EVENT])
-    await _refuse_too_much(db, model["id"], frozen)
-    version: int = await db.fetchval(
-        "SELECT coalesce(max(version), 0) + 1 FROM model_version WHERE model_id = $1", model["id"]
-    )
-    await db.execute(
+    # First of all: else what is found here (a counter, a segment, a model it needs) could go before this is committed.
+    await plans.change(db)
+    plan = await plans.load(db)
+    frozen = await (_freeze(db, dict(model), plan.contacts) if version is None else _thaw(db, dict(model), version))
+    _refuse(plan, model["id"], key, frozen)
+    made = await _keep(db, model["id"], frozen, by, now, side_effects=side_effects)
+    payload = {"model": model["id"], "version": made}
+    job = await jobs.enqueue(db, PUBLISH, payload, now, starts_at=starts_at)
+    for grid in await _grids_of(db, key, read_bands(frozen.bands)):
+        await publish(db, grid, by, now, side_effects=side_effects, starts_at=starts_at)
+    return Published(made, job)
+
+
+async def _freeze(db: Connection, model: Mapping[str, Any], contacts: Vocabulary) -> _Frozen:  # Any: columns
+    """The draft, checked as a whole. Raises InvalidInput."""
+    rows = await db.fetch("SELECT said FROM rule WHERE model_id = $1 ORDER BY id", model["id"])
+    said = [Rule.from_json(row["said"]) for row in rows]
+    sheet = Sheet.from_json(model["spec"])
+    checks.check_whole(model["key"], sheet, said, contacts)
+    bands: list[dict[str, Any]] = model["bands"]
+    drafted = drafts.digest(model["name"], bands, sheet, said)
+    if sheet.parts:
+        parts = {part: await _bands_of(db, part) for part in sheet.parts}
+        sheet, of_parts, cells = combined(model["key"], sheet, parts)
+        said = [*of_parts, *said]
+        bands = [cell.to_json() for cell in cells] or bands
+    return _Frozen(model["name"], bands, {**sheet.to_json(), "drafted": drafted}, said)
+
+
+async def _thaw(db: Connection, model: Mapping[str, Any], version: int) -> _Frozen:  # Any: columns
+    """An old version, to say it again. Raises NotFound."""
+    row = await db.fetchrow("SELECT * FROM model_version WHERE model_id = $1 AND version = $2", model["id"], version)
+    if row is None:
+        raise NotFound(f"scoring model {model['key']!r} has no version {version}")
+    return _Frozen(row["name"], row["bands"], row["spec"], [Rule.from_json(one) for one in row["rules"]])
+
+
+async def _bands_of(db: Connection, key: str) -> list[Band]:
+    """The bands of a model's latest version, whether or not it is live already. Raises Conflict if it has none."""
+    bands = await db.fetchval(
         """
-        INSERT INTO model_version (model_id, version, name, bands, rules, published_at, published_by)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        SELECT v.bands FROM scoring_model m JOIN model_version v ON v.model_id = m.id
+        WHERE m.key = $1 AND m.archived_at IS NULL ORDER BY v.version DESC LIMIT 1
         """,
-        model["id"],
-        version,
-        model["name"],
-        model["bands"],
-        [{**rule.to_json(), "counter_id": counters.get(rule.id)} for rule in frozen],
+        key,
+    )
+    if bands is None:
+        raise Conflict(f"it combines {key!r}, which is not published; publish that first")
+    return read_bands(bands)
+
+
+async def _grids_of(db: Connection, key: str, bands: Sequence[Band]) -> list[str]:
+    """The grids that count with other bands of model `key` than these."""
+    rows = await db.fetch(
+        """
+        SELECT m.key, v.spec, v.rules FROM scoring_model m
+        JOIN model_version v ON v.model_id = m.id AND v.version = m.live_version
+        WHERE m.archived_at IS NULL AND v.spec -> 'combine' -> 'grid' ->> 'rows' = $1
+           OR v.spec -> 'combine' -> 'grid' ->> 'columns' = $1
+        ORDER BY m.id
+        """,
+        key,
+    )
+    names = [band.name for band in bands]
+    field = f"contact.band.{key}"
+    return [
+        row["key"]
+        for row in rows
+        if names != [one["condition"]["value"] for one in row["rules"] if one["condition"]["field"] == field]
+    ]
+
+
+def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> None:
+    """Raises Conflict if this version could not count beside what counts already."""
+    said = {"spec": frozen.spec, "rules": [rule.to_json() for rule in frozen.rules], "bands": frozen.bands}
+    mine = live_model(model_id, key, 0, said, plan.contacts)
+    live = {model.key: model for model in plan.models if model.key != key}
+    missing = sorted(mine.depends_on - live.keys() - {key})
+    if missing:
+        raise Conflict(f"it depends on scores that nobody computes; publish {', '.join(missing)} first")
+    reached, depends = set(mine.depends_on), set(mine.depends_on)
+    while depends:
+        depends = {below for one in depends if one in live for below in live[one].depends_on} - reached
+        reached |= depends
+    if key in reached:
+        raise Conflict(f"scoring model {key!r} would depend on itself")
+    _refuse_too_much(plan, mine)
+
+
+def _refuse_too_much(plan: Plan, mine: LiveModel) -> None:
+    asked = [tree for model in plan.models if model.id != mine.id for tree in model.conditions] + mine.conditions
+    asked += [counter.condition for counter in plan.counters.values()]
+    asked += [live.tree for live in mine.rules if live.rule.kind is not RuleKind.PROFILE and live.tree is not None]
+    count = sum(len(tests(tree)) for tree in asked)
+    if count > MAX_TESTS_LIVE:
+        raise Conflict(f"the conditions of all live models together hold {count} tests; {MAX_TESTS_LIVE} are the most")
+
+
+async def _keep(db: Connection, model_id: int, frozen: _Frozen, by: str, now: datetime, *, side_effects: bool) -> int:
+    counters = await counters_of(db, frozen.rules)
+    version: int = await db.fetchval(
+        """
+        INSERT INTO model_version
+            (model_id, version, name, bands, spec, rules, side_effects, published_at, published_by)
+        SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5, $6, $7, $8 FROM model_version WHERE model_id = $1
+        RETURNING version
+        """,
+        model_id,
+        frozen.name,
+        frozen.bands,
+        frozen.spec,
+        [{**rule.to_json(), "counter_id": counters.get(rule.id)} for rule in frozen.rules],
+        side_effects,
         now,
         by,
     )
-    return Published(version, await jobs.enqueue(db, PUBLISH, {"model": model["id"], "version": version}, now))
+    return version
 
 
 async def archive(db: Connection, key: str, now: datetime) -> UUID:
-    """Score this model no more; its scores stay as they are. Returns the job that removes what only it counted."""
+    """Score this model no more; its scores stay as they are. Returns the job that removes what only it counted.
+
+    Raises NotFound, or Conflict if another model that counts depends on it.
+    """
     model = await _existing(db, key)
     await plans.change(db)
+    await _refuse_needed(db, key)
     await db.execute("UPDATE scoring_model SET archived_at = $2 WHERE id = $1", model, now)
     return await _tidy(db, {"freeze": model}, now)
 
@@ -86,11 +201,31 @@ async def unarchive(db: Connection, key: str) -> None:
 
 
 async def delete(db: Connection, key: str, now: datetime) -> UUID:
-    """Remove a model with its rules and versions. Returns the job that removes its scores and what only it counted."""
+    """Remove a model with its rules and versions. Returns the job that removes its scores and what only it counted.
+
+    Raises NotFound, or Conflict if another model that counts, or a segment, depends on it.
+    """
     model = await _existing(db, key)
     await plans.change(db)
+    await _refuse_needed(db, key)
+    plan = await plans.load(db)
+    for segment, condition in plan.contacts.segments.items():
+        if key in depends_on(rules.named(parse(condition, plan.contacts))):
+            raise Conflict(f"segment {segment!r} names its scores; change that first")
     await db.execute("DELETE FROM scoring_model WHERE id = $1", model)
     return await _tidy(db, {"forget": model}, now)
+
+
+async def _refuse_needed(db: Connection, key: str) -> None:
+    plan = await plans.load(db)
+    needing = sorted(model.key for model in plan.models if key in model.depends_on and model.key != key)
+    if needing:
+        raise Conflict(f"{', '.join(needing)} depends on its scores; publish that without it, or archive it, first")
+
+
+async def rescore(db: Connection, keys: Sequence[str], now: datetime) -> UUID:
+    """Enqueue that everybody is scored anew in these models and all that depend on them. Returns the job."""
+    return await jobs.enqueue(db, RESCORE, {"keys": sorted(keys)}, now)
 
 
 async def _existing(db: Connection, key: str) -> int:
@@ -102,159 +237,64 @@ async def _existing(db: Connection, key: str) -> int:
 
 async def _tidy(db: Connection, payload: dict[str, Any], now: datetime) -> UUID:  # Any: JSON
     job = await jobs.enqueue(db, TIDY, payload, now)
-    await _retire(db, job)
+    await retire(db, job)
     return job
 
 
-async def _counters(db: Connection, event_rules: Sequence[Rule]) -> dict[UUID, int]:
-    """The counter of each event rule; those that are new begin to count with the next batch, and are filled later."""
-    if not event_rules:
-        return {}
-    # First of all: else a counter found here could be set aside before this version, which needs it, is committed.
-    await plans.change(db)
-    digests = {rule.id: rules.digest(rule.tree()) for rule in event_rules}
-    conditions = {digests[rule.id]: rule.condition for rule in event_rules}
+class Asked(NamedTuple):
+    """What a counter is to count: a condition on events as JSON, and the field whose values it tells apart."""
+
+    condition: dict[str, Any]  # Any: JSON
+    keyed_by: str | None
+    keyed_as: str | None
+
+    @property
+    def digest(self) -> bytes:
+        tree = checks.event_tree(self.condition)
+        return rules.digest(tree, self.keyed_by, self.keyed_as)
+
+
+async def counters_of(db: Connection, said: Sequence[Rule]) -> dict[UUID, int]:
+    """The counter of each rule on events. The caller has changed the plan in this transaction."""
+    counting = [rule for rule in said if rule.kind is not RuleKind.PROFILE]
+    asked = [
+        Asked(
+            rule.condition if isinstance(rule.condition, dict) else {},
+            rule.distinct_by,
+            "text" if rule.distinct_by else None,
+        )
+        for rule in counting
+    ]
+    ids = await count(db, asked)
+    return {rule.id: counter for rule, counter in zip(counting, ids, strict=True)}
+
+
+async def count(db: Connection, asked: Sequence[Asked]) -> list[int]:
+    """The counters that ask this; those that are new begin to count with the next batch, and are filled later."""
+    if not asked:
+        return []
+    by_digest = {one.digest: one for one in asked}
     await db.execute(
         """
-        INSERT INTO counter (digest, condition)
-        SELECT digest, condition FROM unnest($1::bytea[], $2::jsonb[]) AS new(digest, condition) ORDER BY digest
+        INSERT INTO counter (digest, condition, keyed_by, keyed_as)
+        SELECT * FROM unnest($1::bytea[], $2::jsonb[], $3::text[], $4::text[]) AS new(digest, condition, by, kind)
+        ORDER BY digest
         ON CONFLICT (digest) DO UPDATE SET retired_by = NULL, filled = false WHERE counter.retired_by IS NOT NULL
         """,
-        list(conditions),
-        list(conditions.values()),
+        list(by_digest),
+        [one.condition for one in by_digest.values()],
+        [one.keyed_by for one in by_digest.values()],
+        [one.keyed_as for one in by_digest.values()],
     )
-    rows = await db.fetch("SELECT id, digest FROM counter WHERE digest = ANY($1)", list(conditions))
-    by_digest = {row["digest"]: row["id"] for row in rows}
-    return {rule: by_digest[digest] for rule, digest in digests.items()}
+    rows = await db.fetch("SELECT id, digest FROM counter WHERE digest = ANY($1)", list(by_digest))
+    ids = {row["digest"]: row["id"] for row in rows}
+    return [ids[one.digest] for one in asked]
 
 
-async def _refuse_too_much(db: Connection, model_id: int, frozen: Sequence[Rule]) -> None:
-    """Raises Conflict if what then counts is more than one statement can ask of a batch."""
-    plan = await plans.load(db, epoch=0)
-    trees = list(plan.counters.values())
-    trees += [rule.tree() for rule in frozen if rule.kind is RuleKind.PROFILE]
-    trees += [
-        live.tree
-        for other in plan.models
-        for live in other.rules
-        if other.id != model_id and live.rule.kind is RuleKind.PROFILE
-    ]
-    asked = sum(len(tests(tree)) for tree in trees)
-    if asked > MAX_TESTS_LIVE:
-        raise Conflict(f"the conditions of all live models together hold {asked} tests; {MAX_TESTS_LIVE} are the most")
+async def retire(db: Connection, job_id: UUID) -> None:
+    """Set aside the counters that neither a live version, nor one about to be live, nor a measure needs.
 
-
-async def run_publish(database: Database, job_id: UUID) -> None:
-    """Carry out one publishing job, from wherever it stands."""
-    async with database.batch() as db:
-        job = await jobs.start(db, job_id, clock.now())
-        if job is None:
-            return
-        model_id, version = job["payload"]["model"], job["payload"]["version"]
-        known = await db.fetchrow(
-            """
-            SELECT m.key, v.rules FROM scoring_model m JOIN model_version v ON v.model_id = m.id
-            WHERE m.id = $1 AND v.version = $2 AND m.archived_at IS NULL
-            """,
-            model_id,
-            version,
-        )
-    if known is None:
-        await _end(database, job_id, "the model was deleted or archived meanwhile")
-        return
-    live = plans.live_model(model_id, known["key"], version, known["rules"])
-    if job["phase"] in (None, "filling"):
-        await _fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
-        await _switch(database, job_id, model_id, version)
-    scorer = Scorer([live])
-
-    async def rescore(db: Connection, contacts: list[UUID]) -> None:
-        now_live = await db.fetchval(
-            "SELECT live_version FROM scoring_model WHERE id = $1 AND archived_at IS NULL", model_id
-        )
-        if now_live == version:
-            await scorer.score(db, contacts, clock.now())
-        await tally.drop(db, contacts, await _retired(db, job_id))
-
-    await _each_chunk(database, job_id, rescore)
-    await _end(database, job_id)
-
-
-async def run_tidy(database: Database, job_id: UUID) -> None:
-    """Carry out what is left to do after a model was archived or deleted."""
-    async with database.batch() as db:
-        job = await jobs.start(db, job_id, clock.now())
-        if job is None:
-            return
-        if job["phase"] is None:
-            await jobs.enter(db, job_id, "tidying", await _count_contacts(db))
-    frozen, forgotten = job["payload"].get("freeze"), job["payload"].get("forget")
-
-    async def tidy(db: Connection, contacts: list[UUID]) -> None:
-        await tally.drop(db, contacts, await _retired(db, job_id))
-        await db.execute("DELETE FROM score WHERE contact_id = ANY($1) AND model_id = $2", contacts, forgotten)
-        # Not if it was made active again meanwhile.
-        await db.execute(
-            """
-            UPDATE score SET next_change_on = NULL WHERE contact_id = ANY($1) AND model_id = (
-                SELECT id FROM scoring_model WHERE id = $2 AND archived_at IS NOT NULL
-            )
-            """,
-            contacts,
-            frozen,
-        )
-
-    await _each_chunk(database, job_id, tidy)
-    await _end(database, job_id)
-
-
-async def _end(database: Database, job_id: UUID, error: str | None = None) -> None:
-    async with database.batch() as db:
-        await db.execute("DELETE FROM counter WHERE retired_by = $1", job_id)
-        await jobs.finish(db, job_id, clock.now(), error)
-
-
-async def _fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None:
-    """Count the new counters' whole history."""
-    async with database.batch() as db:
-        rows = await db.fetch("SELECT id, condition FROM counter WHERE id = ANY($1) AND NOT filled", counter_ids)
-        if await db.fetchval("SELECT phase FROM job WHERE id = $1", job_id) is None:
-            await jobs.enter(db, job_id, "filling", await _count_contacts(db) if rows else 0)
-    if rows:
-        events = Vocabulary.of(Scope.EVENT)
-        fill = tally.Fill({row["id"]: parse(row["condition"], events) for row in rows})
-        await _each_chunk(database, job_id, fill.set)
-
-
-async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> None:
-    """From here on ingest scores by the new version, and counts no longer what only the old one asked."""
-    async with database.batch() as db:
-        # The model before the plan, as whoever publishes or archives it does: else they wait in a circle.
-        await db.execute("SELECT FROM scoring_model WHERE id = $1 FOR UPDATE", model_id)
-        await plans.change(db)
-        await db.execute(
-            """
-            UPDATE counter SET filled = true WHERE id IN (
-                SELECT (r ->> 'counter_id')::int FROM model_version v, jsonb_array_elements(v.rules) r
-                WHERE v.model_id = $1 AND v.version = $2
-            )
-            """,
-            model_id,
-            version,
-        )
-        await db.execute(
-            "UPDATE scoring_model SET live_version = $2 WHERE id = $1 AND coalesce(live_version, 0) < $2",
-            model_id,
-            version,
-        )
-        await _retire(db, job_id)
-        await jobs.enter(db, job_id, "scoring", await _count_contacts(db))
-
-
-async def _retire(db: Connection, job_id: UUID) -> None:
-    """Set aside the counters that neither a live version nor one about to be live needs; this job drops their tallies.
-
-    The caller has changed the plan in this transaction.
+    The job drops their tallies. The caller has changed the plan in this transaction.
     """
     await db.execute(
         """
@@ -263,45 +303,7 @@ async def _retire(db: Connection, job_id: UUID) -> None:
             JOIN model_version v ON v.model_id = m.id AND v.version >= coalesce(m.live_version, 0)
             CROSS JOIN jsonb_array_elements(v.rules) r
             WHERE m.archived_at IS NULL AND (r ->> 'counter_id')::int = c.id
-        )
+        ) AND NOT EXISTS (SELECT FROM measure WHERE counter_id = c.id)
         """,
         job_id,
     )
-
-
-async def _retired(db: Connection, job_id: UUID) -> list[int]:
-    return [row["id"] for row in await db.fetch("SELECT id FROM counter WHERE retired_by = $1", job_id)]
-
-
-async def _count_contacts(db: Connection) -> int:
-    """How many there are, for a progress bar: exact while they are few, then the planner's estimate."""
-    estimate: int = await db.fetchval("SELECT reltuples::bigint FROM pg_class WHERE oid = 'activity'::regclass")
-    if estimate > 50_000:
-        return estimate
-    count: int = await db.fetchval("SELECT count(*) FROM activity")
-    return count
-
-
-async def _each_chunk(
-    database: Database, job_id: UUID, work: Callable[[Connection, list[UUID]], Awaitable[None]]
-) -> None:
-    """Do `work` on all contacts in the order of their ids: a chunk at a time, locked, in one transaction with its
-    progress."""
-    while True:
-        try:
-            async with database.batch() as db:
-                await plans.share(db)
-                cursor = await db.fetchval("SELECT cursor FROM job WHERE id = $1", job_id)
-                rows = await db.fetch(
-                    "SELECT contact_id FROM activity WHERE contact_id > $1 ORDER BY contact_id LIMIT $2",
-                    UUID(cursor) if cursor else _NOBODY,
-                    _CHUNK,
-                )
-                contacts = [row["contact_id"] for row in rows]
-                if not contacts:
-                    return
-                await identity.lock(db, contacts)
-                await work(db, contacts)
-                await jobs.advance(db, job_id, len(contacts), str(contacts[-1]))
-        except ContactGone:
-            continue

@@ -1,18 +1,18 @@
-"""What a scoring model says: its rules and bands as values, read from and written to a version's JSON."""
+"""What a scoring model's rules and bands say, as values, read from and written to JSON."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
-from app.engine.conditions import Condition, Json, Test, Value, parse, tests
-from app.engine.fields import MOVED_BY_EVENTS, Scope, Vocabulary
+from app.engine.conditions import Condition, Json, Test, Value, tests
+from app.engine.fields import Scope
 
 MAX_POINTS = Decimal(1_000_000_000)
 MAX_DAYS = 36_500
@@ -20,71 +20,105 @@ MAX_DAYS = 36_500
 
 class RuleKind(StrEnum):
     EVENT = "event"
+    ABSENCE = "absence"
     PROFILE = "profile"
 
 
-SCOPES = {RuleKind.EVENT: Scope.EVENT, RuleKind.PROFILE: Scope.CONTACT}
+SCOPES = {RuleKind.EVENT: Scope.EVENT, RuleKind.ABSENCE: Scope.EVENT, RuleKind.PROFILE: Scope.CONTACT}
+"""What each kind's condition sees."""
+UNLIMITED = "unlimited"
+
+
+class PerUnit(NamedTuple):
+    """Points for each unit of a numeric field of the contact, whose value is held within the bounds that are given."""
+
+    field: str
+    min: Decimal | None = None
+    max: Decimal | None = None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Condition and signed points.
-
-    An event rule gives `points` for each matching event of the last `window_days` UTC days, today being the first of
-    them (None: of all time); at most `max_per_day` events a day count, and the sum stays within ±`max_points`.
-    A profile rule gives `points` while its condition holds.
-    """
+    """Condition and signed points. docs/scoring.md says what each field means; what is None is not asked for."""
 
     id: UUID
     name: str
     kind: RuleKind
     condition: Json
     points: Decimal
-    window_days: int | None = None
+    window_days: int | str | None = None
+    """Event rules: days, UNLIMITED, or None for what the model says."""
+    distinct_by: str | None = None
     max_per_day: int | None = None
+    max_count: int | None = None
+    at_least: int | None = None
+    decay: dict[str, Any] | None = None  # Any: JSON; `factors` reads it
     max_points: Decimal | None = None
-
-    def tree(self) -> Condition:
-        return parse(self.condition, Vocabulary.of(SCOPES[self.kind]))
+    audience: Json = None
+    group: str | None = None
+    after_days: int | None = None
+    max_times: int | None = None
+    per_unit_of: PerUnit | None = None
 
     def to_json(self) -> dict[str, Any]:  # Any: JSON
+        """What `from_json` reads. Points are text, so that no float comes between."""
+        said = {name: getattr(self, name) for name in _PLAIN}
+        per = self.per_unit_of
         return {
+            **said,
             "id": str(self.id),
-            "name": self.name,
             "kind": str(self.kind),
-            "condition": self.condition,
             "points": str(self.points),
-            "window_days": self.window_days,
-            "max_per_day": self.max_per_day,
-            "max_points": None if self.max_points is None else str(self.max_points),
+            "max_points": _text(self.max_points),
+            "per_unit_of": per and {"field": per.field, "min": _text(per.min), "max": _text(per.max)},
         }
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Rule":  # Any: a draft rule's columns
-        """What a row of the table of draft rules says."""
+    def from_json(cls, said: Mapping[str, Any]) -> "Rule":  # Any: JSON
+        per = said.get("per_unit_of")
         return cls(
-            id=row["id"],
-            name=row["name"],
-            kind=RuleKind(row["kind"]),
-            condition=row["condition"],
-            points=Decimal(row["points"]),
-            window_days=row["window_days"],
-            max_per_day=row["max_per_day"],
-            max_points=None if row["max_points"] is None else Decimal(row["max_points"]),
+            **{name: said.get(name) for name in _PLAIN if name != "name"},
+            name=said["name"],
+            id=UUID(str(said["id"])),
+            kind=RuleKind(said["kind"]),
+            points=Decimal(str(said["points"])),
+            max_points=_number(said.get("max_points")),
+            per_unit_of=per and PerUnit(per["field"], _number(per.get("min")), _number(per.get("max"))),
         )
 
-    @classmethod
-    def from_json(cls, said: dict[str, Any]) -> "Rule":
-        return cls(
-            id=UUID(said["id"]),
-            name=said["name"],
-            kind=RuleKind(said["kind"]),
-            condition=said["condition"],
-            points=Decimal(said["points"]),
-            window_days=said["window_days"],
-            max_per_day=said["max_per_day"],
-            max_points=None if said["max_points"] is None else Decimal(said["max_points"]),
-        )
+
+_PLAIN = (
+    "name", "condition", "window_days", "distinct_by", "max_per_day", "max_count", "at_least", "decay", "audience",
+    "group", "after_days", "max_times",
+)  # fmt: skip
+"""The fields that are in JSON what they are here."""
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def _number(said: Any) -> Decimal | None:  # Any: text or a number
+    return None if said is None else Decimal(str(said))
+
+
+MAX_STEPS = 400
+_NOTHING_BELOW = Decimal("0.01")
+
+
+def factors(decay: Mapping[str, Any]) -> list[tuple[int, Decimal]]:  # Any: JSON
+    """(age in days from which, factor) in ascending order; younger events are worth 1. `decay` is a checked one."""
+    if "steps" in decay:
+        return [(step["after_days"], Decimal(str(step["percent"])) / 100) for step in decay["steps"]]
+    half_life, every = decay["half_life_days"], decay["every_days"]
+    found: list[tuple[int, Decimal]] = []
+    with localcontext(prec=50):
+        while not found or found[-1][1]:
+            age = (len(found) + 1) * every
+            exact = Decimal(2) ** (-Decimal(age) / Decimal(half_life))
+            factor = exact.quantize(Decimal("0.0001"), ROUND_HALF_UP)
+            found.append((age, factor if factor >= _NOTHING_BELOW else Decimal(0)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,6 +128,9 @@ class Band:
     name: str
     color: str
     min: Decimal | None
+
+    def to_json(self) -> dict[str, Any]:  # Any: JSON
+        return {"name": self.name, "color": self.color, "min": None if self.min is None else str(self.min)}
 
 
 def read_bands(said: Sequence[dict[str, Any]]) -> list[Band]:
@@ -116,9 +153,10 @@ def band_range(name: str, bands: Sequence[Band]) -> tuple[Decimal | None, Decima
     return None
 
 
-def digest(condition: Condition) -> bytes:
-    """Equal for two conditions that ask the same, however they were written: what rules share counters by."""
-    return hashlib.sha256(orjson.dumps(_canonical(condition))).digest()
+def digest(condition: Condition, keyed_by: str | None = None, keyed_as: str | None = None) -> bytes:
+    """Equal for two counters that ask the same, however they were written: what rules share them by."""
+    asked = [_canonical(condition)] if keyed_by is None else [_canonical(condition), keyed_by, keyed_as]
+    return hashlib.sha256(orjson.dumps(asked[0] if len(asked) == 1 else asked)).digest()
 
 
 def _canonical(condition: Condition) -> list[Any]:
@@ -149,28 +187,3 @@ def _literal(value: Value) -> str:
 def named(condition: Condition) -> set[str]:
     """The names of all fields that a condition looks at."""
     return {field.name for test in tests(condition) for field in (test.field, test.other) if field is not None}
-
-
-@dataclass(frozen=True)
-class LiveRule:
-    """A rule as it counts: its tree, and for an event rule the counter it shares. `number` is its place in the plan."""
-
-    number: int
-    rule: Rule
-    tree: Condition
-    counter_id: int | None
-
-
-@dataclass(frozen=True)
-class LiveModel:
-    """One version of a model, ready to score."""
-
-    id: int
-    key: str
-    version: int
-    rules: tuple[LiveRule, ...]
-
-    @property
-    def is_moved_by_events(self) -> bool:
-        """Whether an event that changes nothing of the contact itself can change this score."""
-        return any(live.rule.kind is RuleKind.EVENT or MOVED_BY_EVENTS & named(live.tree) for live in self.rules)

@@ -4,6 +4,7 @@ from app import clock
 from app.engine import identity
 from app.engine.identity import ContactGone
 from app.engine.plan import Plans
+from app.engine.scoring import Cause
 from app.store.db import Database
 
 _CHUNK = 1_000
@@ -33,7 +34,7 @@ async def sweep(database: Database, plans: Plans) -> int:
                 if not contacts:
                     return swept
                 await identity.lock(db, contacts)
-                await plan.scorer.score(db, contacts, now)
+                await plan.scorer.score(db, contacts, now, Cause.ROLLOVER)
                 swept += len(contacts)
         except ContactGone:
             continue

@@ -1,9 +1,11 @@
 """From events to tallies: the conditions of all counters, compiled into the statement that stores events.
 
-The same expressions run over events just inserted (`Intake`) and over all history when a counter is new (`fill`).
+The same expressions run over events just inserted (`Intake`), over all history when a counter is new (`Fill`), and over
+whatever else has an event's columns (`matched`): events up to a past moment, events that a caller made up.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -20,20 +22,43 @@ from sqlalchemy import (
     column,
     delete,
     func,
+    literal,
     literal_column,
     null,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB, array, insert
 
-from app.engine.compile import event_row, to_sql, utc_day
-from app.engine.conditions import Condition
+from app.engine.compile import Row, event_row, number_text, scalar_text, to_sql, utc_day
+from app.engine.conditions import Condition, parse
+from app.engine.fields import Field, FieldType, Scope, Vocabulary
 from app.store.db import Connection, Statement
-from app.store.tables import Activity, Event, Tally
+from app.store.tables import Activity, Event, Tally, core
 
-_event: Any = Event.__table__  # type: ignore[attr-defined]  # SQLModel hides the table it makes
-_tally: Any = Tally.__table__  # type: ignore[attr-defined]
-_activity: Any = Activity.__table__  # type: ignore[attr-defined]
+_event = core(Event)
+_tally = core(Tally)
+_activity = core(Activity)
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What is counted: events whose condition holds; each value of `keyed_by` apart, where that is given.
+
+    A key is the field's scalar value as text in lower case, or (`keyed_as` number) a JSON number as it is written; an
+    event whose field holds no such thing does not count.
+    """
+
+    condition: Condition
+    keyed_by: Field | None = None
+    keyed_as: FieldType = FieldType.TEXT
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Counter":  # Any: the table's columns
+        events = Vocabulary.of(Scope.EVENT)
+        by = None if row["keyed_by"] is None else events.find(row["keyed_by"])
+        return cls(parse(row["condition"], events), by, FieldType(row["keyed_as"] or FieldType.TEXT))
+
 
 Columns = Mapping[str, Sequence[object]]
 """A batch of events, column by column: id, contact_id, type, source, client_id, occurred_at, address, properties."""
@@ -42,7 +67,7 @@ Columns = Mapping[str, Sequence[object]]
 class Intake:
     """Store a batch of events, count what matched into the tallies, and note when each contact was last seen."""
 
-    def __init__(self, counters: Mapping[int, Condition]) -> None:
+    def __init__(self, counters: Mapping[int, Counter]) -> None:
         self._statement = Statement(_store(counters))
 
     async def store(self, db: Connection, events: Columns, now: Any) -> set[UUID]:
@@ -55,11 +80,13 @@ class Intake:
 
 
 class Fill:
-    """Set the tallies of new counters from all events of some contacts, and drop those of retired counters."""
+    """Set the tallies of new counters from all events of some contacts."""
 
-    def __init__(self, counters: Mapping[int, Condition]) -> None:
+    def __init__(self, counters: Mapping[int, Counter]) -> None:
         self._counters = list(counters)
-        self._count = Statement(_count_history(counters)) if counters else None
+        matches = matched(history(), counters)
+        names = ["contact_id", "counter_id", "day", "key", "n"]
+        self._count = Statement(insert(_tally).from_select(names, matches)) if counters else None
 
     async def set(self, db: Connection, contacts: Sequence[UUID]) -> None:
         """Count anew for `contacts`, which the transaction has locked: what ingest added meanwhile is replaced."""
@@ -81,7 +108,7 @@ _DROP = Statement(
 )
 
 
-def _store(counters: Mapping[int, Condition]) -> Any:
+def _store(counters: Mapping[int, Counter]) -> Any:
     incoming = (
         func.unnest(
             bindparam("id", type_=ARRAY(Uuid)),
@@ -139,7 +166,7 @@ def _store(counters: Mapping[int, Condition]) -> Any:
     )
     statement = select(stored.c.id).add_cte(seen)
     if counters:
-        counted = _matches(stored, counters).subquery("counted")
+        counted = matched(stored, counters).subquery("counted")
         added = insert(_tally).from_select(["contact_id", "counter_id", "day", "key", "n"], select(counted))
         added = added.on_conflict_do_update(
             index_elements=["contact_id", "counter_id", "day", "key"], set_={"n": _tally.c.n + added.excluded.n}
@@ -148,42 +175,62 @@ def _store(counters: Mapping[int, Condition]) -> Any:
     return statement
 
 
-def _count_history(counters: Mapping[int, Condition]) -> Any:
+def history(*where: Any) -> Any:
+    """All events of the contacts that the parameter `contacts` names, those for which `where` holds."""
     contacts = func.unnest(bindparam("contacts", type_=ARRAY(Uuid))).column_valued("contact_id")
     who = select(contacts.label("contact_id")).subquery("who")
     past = (
-        select(_event.c.contact_id, _event.c.type, _event.c.source, _event.c.occurred_at, _event.c.properties)
-        .where(_event.c.contact_id == who.c.contact_id)
+        select(_event)
+        .where(_event.c.contact_id == who.c.contact_id, *where)
         .offset(literal_column("0"))
         .lateral("past")
     )
-    matches = _matches(past, counters, who.join(past, literal_column("true")))
-    return insert(_tally).from_select(["contact_id", "counter_id", "day", "key", "n"], matches)
+    return select(past).select_from(who.join(past, literal_column("true"))).subquery("history")
 
 
-def _matches(events: Any, counters: Mapping[int, Condition], source: Any = None) -> Any:
-    """How often each counter matched, per contact and UTC day, over something with an event's columns."""
-    # Folded once for all counters: nearly every one asks for the type.
-    folded = (
-        select(
-            events.c.contact_id,
-            func.lower(events.c.type, type_=Text).label("type"),
-            events.c.source,
-            events.c.occurred_at,
-            events.c.properties,
-        )
-        .select_from(events if source is None else source)
-        .offset(literal_column("0"))
-        .subquery("folded")
-    )
+def matched(events: Any, counters: Mapping[int, Counter]) -> Any:
+    """(contact_id, counter_id, day, key, n): how often each counter matched, over something with an event's columns."""
+    plain = {number: counter for number, counter in counters.items() if counter.keyed_by is None}
+    keyed = {number: counter for number, counter in counters.items() if counter.keyed_by is not None}
+    # The type folded once for all counters: nearly every one asks for it.
+    read = select(
+        events.c.contact_id,
+        func.lower(events.c.type, type_=Text).label("type"),
+        events.c.source,
+        events.c.occurred_at,
+        events.c.properties,
+    ).offset(literal_column("0"))
+    folded: Any = read.cte("folded") if plain and keyed else read.subquery("folded")
     row = event_row(folded, frozenset({"event.type"}))
-    # unnest() in the list of columns, not as a table: a function scan per event costs more than all its conditions.
-    hits = array([case((to_sql(condition, row), number)) for number, condition in counters.items()])
-    hit = select(
-        folded.c.contact_id,
-        func.unnest(func.array_remove(hits, null())).label("counter_id"),
-        utc_day(folded.c.occurred_at).label("day"),
-    ).subquery("hit")
-    return select(
-        hit.c.contact_id, hit.c.counter_id, hit.c.day, literal_column("''").label("key"), func.count().label("n")
-    ).group_by(hit.c.contact_id, hit.c.counter_id, hit.c.day)
+    day = utc_day(folded.c.occurred_at).label("day")
+    parts = []
+    if plain or not keyed:
+        # unnest() in the list of columns, not as a table: a function scan per event costs more than all conditions.
+        hits: Any = array([case((to_sql(one.condition, row), number)) for number, one in plain.items()], type_=Integer)
+        counter = func.unnest(func.array_remove(hits, null())).label("counter_id")
+        parts.append(select(folded.c.contact_id, counter, day, literal_column("''").label("key")))
+    if keyed:
+        # Two of a row side by side: what has no key is left out below.
+        numbers = func.unnest(literal(list(keyed), ARRAY(Integer))).label("counter_id")
+        keys = func.unnest(array([_key(one, row) for one in keyed.values()], type_=Text)).label("key")
+        told = select(folded.c.contact_id, numbers, day, keys).subquery("told")
+        parts.append(select(told).where(told.c.key.is_not(None)))
+    hit = (parts[0] if len(parts) == 1 else union_all(*parts)).subquery("hit")
+    by = [hit.c.contact_id, hit.c.counter_id, hit.c.day, hit.c.key]
+    return select(*by, cast(func.count(), Integer).label("n")).group_by(*by)
+
+
+_LONGEST_KEY = 200
+_LONGEST_NUMBER = 60
+
+
+def _key(counter: Counter, row: Row) -> Any:
+    """The key of an event that the counter counts, else NULL. A long one by its digest: an index holds no page."""
+    assert counter.keyed_by is not None
+    if counter.keyed_as is FieldType.NUMBER:
+        text = number_text(counter.keyed_by, row)
+        key = case((func.length(text) <= _LONGEST_NUMBER, text))
+    else:
+        text = scalar_text(counter.keyed_by, row)
+        key = case((func.length(text) <= _LONGEST_KEY, text), else_=func.md5(text))
+    return case((to_sql(counter.condition, row), key))

@@ -14,9 +14,9 @@ from uuid import UUID
 from strawberry.dataloader import DataLoader
 
 from app import clock
+from app.engine.explain import Contribution
 from app.engine.plan import Plans
 from app.engine.rules import Rule
-from app.engine.scoring import Contribution
 from app.graphql.catalog import Catalog
 from app.graphql.limits import Budget
 from app.store import graph
@@ -84,8 +84,9 @@ class Loaders:
         grouped: dict[UUID, list[Contribution]] = defaultdict(list)
         async with self._slots, graph.explaining(self._database) as db:
             plan = await self._plans.hold(db)
-            for one in await plan.scorer.explain(db, contacts, clock.now().date()):
-                grouped[one.contact_id].append(one)
+            now = clock.now()
+            for one in await plan.explainer.explain(db, contacts, now.date(), now):
+                grouped[one.contact_id] += [part for part in one.contributions if part.rule and part.count]
         return [grouped.get(contact, []) for contact in contacts]
 
     async def _read_events(self, wanted: Sequence[Newest]) -> list[list[EventRow]]:

@@ -9,8 +9,8 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.engine import rules as engine
+from app.engine.explain import Contribution as Given
 from app.engine.rules import band_of
-from app.engine.scoring import Contribution as Given
 from app.graphql.catalog import Model
 from app.graphql.context import Info
 from app.graphql.fields import choices, resolved
@@ -24,10 +24,12 @@ def floated(number: Decimal | None) -> float | None:
 @choices(
     "What a rule looks at.",
     EVENT="Counts the events that match its condition.",
+    ABSENCE="Looks for a silence: no matching event for so many days.",
     PROFILE="Looks at what the contact is now.",
 )
 class RuleKind(StrEnum):
     EVENT = "event"
+    ABSENCE = "absence"
     PROFILE = "profile"
 
 
@@ -60,8 +62,9 @@ class Rule:
     id: strawberry.ID = strawberry.field(description="A UUID; a rule keeps it from version to version.")
     name: str = strawberry.field(description='For example `"Clicked a link"`.')
     kind: RuleKind = strawberry.field(description="Whether it counts events or looks at the contact.")
-    condition: JSON = strawberry.field(
-        description="When it counts, as react-querybuilder's JSON: `combinator`, `rules`, `field`, `operator`, `value`."
+    condition: JSON | None = strawberry.field(
+        description="When it counts, as react-querybuilder's JSON: `combinator`, `rules`, `field`, `operator`, "
+        "`value`. Null: always."
     )
     points: float = strawberry.field(description="For each event that counts, or while the profile matches.")
     window_days: int | None = strawberry.field(
@@ -79,9 +82,9 @@ class Rule:
             id=strawberry.ID(str(rule.id)),
             name=rule.name,
             kind=RuleKind(rule.kind),
-            condition=JSON(rule.condition),
+            condition=None if rule.condition is None else JSON(rule.condition),
             points=float(rule.points),
-            window_days=rule.window_days,
+            window_days=rule.window_days if isinstance(rule.window_days, int) else None,
             max_per_day=rule.max_per_day,
             max_points=floated(rule.max_points),
             model=model,
@@ -148,7 +151,9 @@ class Score:
     model_id: strawberry.Private[int]
 
     model: ScoringModel = strawberry.field(description="The scoring model.")
-    value: float = strawberry.field(description="The points; may be below zero.")
+    value: float | None = strawberry.field(
+        description="The points; may be below zero. Null: the contact is not in the model's audience."
+    )
     band: Band | None = strawberry.field(
         description="The band of the live version that the value lies in. Null: below the lowest, or there are none."
     )
@@ -163,12 +168,12 @@ class Score:
 
     @classmethod
     def of(cls, row: ScoreRow, model: Model) -> "Score":
-        band = band_of(row.value, model.bands)
+        band = None if row.value is None else band_of(row.value, model.bands)
         return cls(
             contact=row.contact_id,
             model_id=row.model_id,
             model=ScoringModel.of(model),
-            value=float(row.value),
+            value=floated(row.value),
             band=None if band is None else Band.of(band),
             version=row.version,
             next_change_on=row.next_change_on,
@@ -188,8 +193,10 @@ class Score:
         return [
             Contribution(rule=Rule.of(one.rule, ref), count=one.count, points=float(one.points))
             for one in sorted(mine, key=_largest_first)
+            if one.rule is not None
         ]
 
 
-def _largest_first(given: Given) -> tuple[Decimal, str, UUID]:
-    return -abs(given.points), given.rule.name, given.rule.id
+def _largest_first(given: Given) -> tuple[Decimal, str, str]:
+    name, id_ = (given.rule.name, str(given.rule.id)) if given.rule else ("", "")
+    return -abs(given.points), name, id_

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import ARRAY, ColumnElement, Numeric, Text, and_, exists, false, func, literal, not_, or_, true
 from sqlalchemy.dialects.postgresql import array
 
-from app.store.tables import Contact, Score
+from app.store.tables import Contact, Score, core
 
-contact: Any = Contact.__table__  # type: ignore[attr-defined]  # SQLModel hides the table it makes
-score: Any = Score.__table__  # type: ignore[attr-defined]
+contact = core(Contact)
+score = core(Score)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from sqlalchemy import select, tuple_
 from app.errors import InvalidInput
 from app.store import pages
 from app.store.db import Database
-from app.store.tables import Contact, Event
+from app.store.tables import Contact, Event, core
 
-_event: Any = Event.__table__  # type: ignore[attr-defined]  # SQLModel hides the table it makes
-_contact: Any = Contact.__table__  # type: ignore[attr-defined]
+_event = core(Event)
+_contact = core(Contact)
 
 
 class Listed(NamedTuple):

@@ -18,16 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import Unavailable
 from app.store.db import FAULTS, Connection, Database, is_away, sqlstate
-from app.store.tables import Activity, Contact, Event, Identity, ModelVersion, Rule, Score, ScoringModel
+from app.store.tables import Activity, Contact, Event, Identity, ModelVersion, Rule, Score, ScoringModel, core
 
-_contact: Any = Contact.__table__  # type: ignore[attr-defined]  # SQLModel hides the table it makes
-activity: Any = Activity.__table__  # type: ignore[attr-defined]
-_identity: Any = Identity.__table__  # type: ignore[attr-defined]
-_event: Any = Event.__table__  # type: ignore[attr-defined]
-_score: Any = Score.__table__  # type: ignore[attr-defined]
-_model: Any = ScoringModel.__table__  # type: ignore[attr-defined]
-_version: Any = ModelVersion.__table__  # type: ignore[attr-defined]
-_rule: Any = Rule.__table__  # type: ignore[attr-defined]
+_contact = core(Contact)
+activity = core(Activity)
+_identity = core(Identity)
+_event = core(Event)
+_score = core(Score)
+_model = core(ScoringModel)
+_version = core(ModelVersion)
+_rule = core(Rule)
 
 
 class Person(NamedTuple):
@@ -69,7 +69,7 @@ PERSON: list[Any] = [*(_contact.c[name] for name in Person._fields[:-1]), _seen.
 class ScoreRow(NamedTuple):
     contact_id: UUID
     model_id: int
-    value: Decimal
+    value: Decimal | None
     version: int
     next_change_on: date | None
     computed_at: datetime
@@ -213,18 +213,7 @@ async def rules(db: AsyncConnection, model_ids: Collection[int]) -> dict[int, li
         found |= {model: [] for model in drafts}
         drafted = select(_rule).where(_rule.c.model_id.in_(drafts)).order_by(_rule.c.created_at, _rule.c.id)
         for row in await db.execute(drafted):
-            found[row.model_id].append(
-                {
-                    "id": str(row.id),
-                    "name": row.name,
-                    "kind": row.kind,
-                    "condition": row.condition,
-                    "points": str(row.points),
-                    "window_days": row.window_days,
-                    "max_per_day": row.max_per_day,
-                    "max_points": None if row.max_points is None else str(row.max_points),
-                }
-            )
+            found[row.model_id].append(row.said)
     return found
 
 

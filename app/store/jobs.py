@@ -4,7 +4,7 @@ Both are written in the caller's transaction: a job exists exactly if what asked
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,16 +19,26 @@ from app.store.tables import Job
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 
 
-async def enqueue(db: Connection, kind: str, payload: dict[str, Any], now: datetime) -> UUID:  # Any: JSON
+async def enqueue(
+    db: Connection,
+    kind: str,
+    payload: dict[str, Any],  # Any: JSON
+    now: datetime,
+    *,
+    starts_at: datetime | None = None,
+) -> UUID:
+    """Ask for background work, not to begin before `starts_at`; returns its job."""
     job: UUID = uuids.uuid7()
     await db.execute(
-        "INSERT INTO job (id, kind, payload, status, created_at) VALUES ($1, $2, $3, 'queued', $4)",
+        "INSERT INTO job (id, kind, payload, status, created_at, starts_at) VALUES ($1, $2, $3, 'queued', $4, $5)",
         job,
         kind,
         payload,
         now,
+        starts_at,
     )
-    await Queries(AsyncpgDriver(db)).enqueue(kind, str(job).encode())  # type: ignore[arg-type]  # a pool's proxy serves
+    delay = None if starts_at is None else max(starts_at - now, timedelta())
+    await Queries(AsyncpgDriver(db)).enqueue(kind, str(job).encode(), execute_after=delay)  # type: ignore[arg-type]  # a pool's proxy serves
     return job
 
 
@@ -55,16 +65,23 @@ async def advance(db: Connection, job: UUID, steps: int, cursor: str) -> None:
     await db.execute("UPDATE job SET done = done + $2, cursor = $3 WHERE id = $1", job, steps, cursor)
 
 
-async def finish(db: Connection, job: UUID, now: datetime, error: str | None = None) -> None:
+async def finish(
+    db: Connection,
+    job: UUID,
+    now: datetime,
+    error: str | None = None,
+    result: dict[str, Any] | None = None,  # Any: JSON
+) -> None:
     await db.execute(
         """
         UPDATE job SET status = CASE WHEN $3::text IS NULL THEN 'done' ELSE 'failed' END, error = $3, finished_at = $2,
-               phase = NULL, cursor = NULL
+               result = $4, phase = NULL, cursor = NULL
         WHERE id = $1
         """,
         job,
         now,
         error,
+        result,
     )
 
 

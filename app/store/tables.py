@@ -35,6 +35,11 @@ POINTS = Numeric(14, 2)
 NEVER = text("'-infinity'")
 
 
+def core(model: type[SQLModel]) -> Any:  # Any: SQLAlchemy's table, whose columns no type checker knows
+    """The Core table that SQLModel makes and hides."""
+    return model.__table__  # type: ignore[attr-defined]  # it is there, unannounced
+
+
 def instant(*, nullable: bool = False, default: Any = None) -> Any:  # Any: SQLModel's Field returns Any
     return Field(sa_column=Column(DateTime(timezone=True), nullable=nullable, server_default=default))
 
@@ -129,11 +134,18 @@ class Event(SQLModel, table=True):
 
 
 class Counter(SQLModel, table=True):
-    """An event condition that rules of any model and version share. Here only while a version that counts needs it."""
+    """An event condition that rules and measures share, and the field whose distinct values it tells apart, if any.
+
+    Here only while a version that counts, or a measure, needs it.
+    """
 
     id: int | None = Field(default=None, sa_column=Column(Integer, Generated(always=True), primary_key=True))
     digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
     condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    keyed_by: str | None = words(nullable=True)
+    """A field of the event: each of its values has a tally of its own."""
+    keyed_as: str | None = words(nullable=True)
+    """`text` or `number`: what the key is read as; an event whose field is nothing of that kind does not count."""
     filled: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     """Whether all history is tallied. Until then ingest adds to it, and the fill sets it, contact by contact."""
     retired_by: UUID | None = Field(default=None)
@@ -141,7 +153,7 @@ class Counter(SQLModel, table=True):
 
 
 class Tally(SQLModel, table=True):
-    """How many events of one contact matched one counter on one UTC day."""
+    """How many events of one contact matched one counter on one UTC day; `key` is empty where nothing is told apart."""
 
     contact_id: UUID = Field(primary_key=True)
     counter_id: int = Field(primary_key=True, sa_type=Integer)
@@ -151,7 +163,7 @@ class Tally(SQLModel, table=True):
 
 
 class ScoringModel(SQLModel, table=True):
-    """A score sheet. Name, bands and rules here are the draft; `live_version` is what counts."""
+    """A score sheet. Name, bands, spec and rules here are the draft; `live_version` is what counts."""
 
     __tablename__ = "scoring_model"
 
@@ -160,6 +172,8 @@ class ScoringModel(SQLModel, table=True):
     name: str = words()
     description: str | None = words(nullable=True)
     bands: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False, server_default="[]"))
+    spec: dict[str, Any] = Field(default={}, sa_column=Column(JSONB, nullable=False, server_default="{}"))
+    """What else the sheet says: `engine/sheets.py`."""
     live_version: int | None = Field(default=None, sa_type=Integer)
     archived_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant()
@@ -176,43 +190,144 @@ class ModelVersion(SQLModel, table=True):
     name: str = words()
     bands: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
     rules: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    spec: dict[str, Any] = Field(default={}, sa_column=Column(JSONB, nullable=False, server_default="{}"))
+    side_effects: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
+    """Whether the scores that this version changes are told to anybody, such as a CRM."""
     published_at: datetime = instant()
     published_by: str = words()
+    live_from: datetime | None = instant(nullable=True)
+    """Since when it counted; until the next one did."""
 
 
 class Rule(SQLModel, table=True):
-    """A rule of a model's draft: condition and signed points."""
+    """A rule of a model's draft. `said` is what it says: `engine/rules.py` reads and writes it."""
 
     id: UUID = Field(primary_key=True)
     model_id: int = Field(
         sa_column=Column(ForeignKey("scoring_model.id", ondelete="CASCADE"), nullable=False, index=True)
     )
-    name: str = words()
-    kind: str = words()
-    condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
-    points: Decimal = Field(sa_column=Column(POINTS, nullable=False))
-    window_days: int | None = Field(default=None, sa_type=Integer)
-    max_per_day: int | None = Field(default=None, sa_type=Integer)
-    max_points: Decimal | None = Field(default=None, sa_column=Column(POINTS, nullable=True))
+    said: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     created_at: datetime = instant()
     updated_at: datetime = instant()
 
 
 class Score(SQLModel, table=True):
-    """What a contact is worth in one model today, under the version named."""
+    """What a contact is worth in one model today; the version is the one under which the row last changed."""
 
     contact_id: UUID = Field(primary_key=True)
     model_id: int = Field(primary_key=True, sa_type=SmallInteger)
-    value: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+    value: Decimal | None = Field(sa_column=Column(Numeric, nullable=True))
+    """None for who is not in the model's audience."""
     version: int = Field(sa_column=Column(Integer, nullable=False))
     next_change_on: date | None = Field(default=None, sa_type=Date)
     """The day on which the value next changes by itself, if no event comes."""
     computed_at: datetime = instant()
+    computed: Decimal | None = Field(default=None, sa_column=Column(Numeric, nullable=True))
+    """What the rules say, while an override stands in for it."""
 
     __table_args__ = (
         Index("score_value", "model_id", "value", "contact_id"),
         Index("score_due", "next_change_on", "contact_id", postgresql_where=text("next_change_on IS NOT NULL")),
     )
+
+
+class ScoreChange(SQLModel, table=True):
+    """That a score changed: when, from what to what, under which version, and why."""
+
+    __tablename__ = "score_change"
+
+    contact_id: UUID = Field(primary_key=True)
+    model_id: int = Field(primary_key=True, sa_type=SmallInteger)
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Generated(always=True), primary_key=True))
+    at: datetime = instant()
+    was: Decimal | None = Field(default=None, sa_column=Column(Numeric, nullable=True))
+    value: Decimal | None = Field(default=None, sa_column=Column(Numeric, nullable=True))
+    version: int = Field(sa_column=Column(Integer, nullable=False))
+    cause: str = words()
+    """One of `engine/scoring.py`'s Cause."""
+
+
+class ContactPast(SQLModel, table=True):
+    """What a contact was until an instant. Written by a trigger whenever its row changes."""
+
+    __tablename__ = "contact_past"
+
+    contact_id: UUID = Field(primary_key=True)
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Generated(always=True), primary_key=True))
+    until: datetime = instant()
+    said: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    """The row, as JSON."""
+
+
+class Adjustment(SQLModel, table=True):
+    """Points by hand, an override, or a reset. Kept when it has ended, so that the past can be explained."""
+
+    contact_id: UUID = Field(primary_key=True)
+    id: UUID = Field(primary_key=True)
+    model_id: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
+    """None for a reset of all models."""
+    kind: str = words()
+    points: Decimal | None = Field(default=None, sa_column=Column(POINTS, nullable=True))
+    from_day: date | None = Field(default=None, sa_type=Date)
+    """Of a reset: the first UTC day that counts."""
+    reason: str = words()
+    made_by: str = words()
+    created_at: datetime = instant()
+    ends_on: date | None = Field(default=None, sa_type=Date)
+    """The UTC day from which it no longer holds."""
+    revoked_at: datetime | None = instant(nullable=True)
+    revoked_by: str | None = words(nullable=True)
+
+
+class Segment(SQLModel, table=True):
+    """A saved condition over contacts. Its members are whoever matches when somebody asks."""
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, Generated(always=True), primary_key=True))
+    key: str = words(unique=True)
+    name: str = words()
+    description: str | None = words(nullable=True)
+    condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    created_at: datetime = instant()
+    updated_at: datetime = instant()
+
+
+class Measure(SQLModel, table=True):
+    """A named count or sum of a contact's events. Never changed, so that whatever names it means the same for ever."""
+
+    id: int | None = Field(default=None, sa_column=Column(Integer, Generated(always=True), primary_key=True))
+    key: str = words(unique=True)
+    name: str = words()
+    condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    aggregate: str = words()
+    of: str | None = words(nullable=True)
+    window_days: int | None = Field(default=None, sa_type=Integer)
+    counter_id: int = Field(sa_column=Column(Integer, nullable=False))
+    ready: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether its counter is filled; until then no rule may name it."""
+    created_at: datetime = instant()
+
+
+class Property(SQLModel, table=True):
+    """A contact's property whose type somebody declared; values are read as that type at the border."""
+
+    name: str = words(primary_key=True)
+    type: str = words()
+    created_at: datetime = instant()
+
+
+class PreviewScore(SQLModel, table=True):
+    """What a draft would make of a contact's score. Unlogged: a preview is made again, not mended."""
+
+    __tablename__ = "preview_score"
+
+    job_id: UUID = Field(primary_key=True)
+    contact_id: UUID = Field(primary_key=True)
+    was: Decimal | None = Field(default=None, sa_column=Column(Numeric, nullable=True))
+    becomes: Decimal | None = Field(default=None, sa_column=Column(Numeric, nullable=True))
+    moved: Decimal = Field(sa_column=Column(Numeric, nullable=False))
+    """How far, either way; greater than any number for who enters or leaves the audience."""
+
+    __table_args__ = (Index("preview_score_moved", "job_id", "moved", "contact_id"), {"prefixes": ["UNLOGGED"]})
 
 
 class PlanEpoch(SQLModel, table=True):
@@ -236,7 +351,10 @@ class Job(SQLModel, table=True):
     total: int = Field(sa_column=Column(BigInteger, nullable=False, server_default="0"))
     cursor: str | None = words(nullable=True)
     error: str | None = words(nullable=True)
+    result: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB, nullable=True))
     created_at: datetime = instant()
+    starts_at: datetime | None = instant(nullable=True)
+    """Not before; None: at once."""
     started_at: datetime | None = instant(nullable=True)
     finished_at: datetime | None = instant(nullable=True)
 

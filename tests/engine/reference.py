@@ -1,17 +1,19 @@
 """The naive judge: what conditions, scores and flags mean, in plain Python, one thing at a time.
 
-It shares no code with app/engine, so that the two can disagree. It reads the documented JSON of a condition, raw
-events and raw facts; it knows nothing of tallies, counters, versions or SQL. Slow on purpose.
+It shares no code with app/engine, so that the two can disagree: it is written from docs/scoring.md. It reads the
+documented JSON of a condition, raw events and raw facts; it knows nothing of tallies, counters, versions or SQL. Slow
+on purpose: whatever is asked for is worked out anew, from the beginning.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation, localcontext
 from math import isfinite
-from typing import Any, NamedTuple
+from string import ascii_uppercase
+from typing import Any, Literal, NamedTuple
 
 Json = Any  # Any: whatever JSON can say
 Types = Mapping[str, str]
@@ -30,7 +32,14 @@ _CONTACT = {
     "contact.created_at": "datetime",
     "contact.last_event_at": "datetime",
     "contact.days_inactive": "number",
+    "contact.segments": "tags",
 }
+_NAMED = {
+    "contact.score.": ("number", "scores"),
+    "contact.band.": ("text", "bands"),
+    "contact.measures.": ("number", "measures"),
+}
+"""What a field of a contact begins with, if a key follows → its type, and where a record holds it, by key."""
 _OPPOSITES = {
     "!=": "=",
     "doesNotContain": "contains",
@@ -188,6 +197,23 @@ _MISSING = _Missing()
 
 
 @dataclass(frozen=True)
+class _Answers:
+    """What is found out when it is asked for: by key a score, band or measure, or whether a segment has the contact.
+
+    To find out everything beforehand would never end: a segment would ask for all segments, itself among them.
+    """
+
+    ask: Callable[[str], Any]  # Any: of what is asked for; None if there is none
+
+    def get(self, key: str, otherwise: Any) -> Any:  # Any: as above
+        found = self.ask(key)
+        return otherwise if found is None else found
+
+    def __contains__(self, key: str) -> bool:
+        return bool(self.ask(key))
+
+
+@dataclass(frozen=True)
 class _Record:
     scope: str
     said: Json
@@ -196,7 +222,16 @@ class _Record:
 
     def type(self, name: str) -> str | None:
         fixed = {"event": _EVENT, "contact": _CONTACT, "record": {}}[self.scope]
-        return fixed.get(name) or self.types.get(name)
+        named = self._named(name)
+        return fixed.get(name) or (named[0] if named else None) or self.types.get(name)
+
+    def _named(self, name: str) -> tuple[str, str, str] | None:
+        """Type, place and key of a field that ends in a key."""
+        if self.scope == "contact":
+            for prefix, (kind, place) in _NAMED.items():
+                if name.startswith(prefix):
+                    return kind, place, name.removeprefix(prefix)
+        return None
 
     def value(self, name: str, kind: str | None) -> Any:  # Any: of the kind; None if missing or of another type
         found = self._derived(name) if name in ("contact.email_domain", "contact.days_inactive") else self._raw(name)
@@ -211,6 +246,10 @@ class _Record:
     def _raw(self, name: str) -> Any:  # Any: JSON, or _MISSING
         if self.scope == "record":
             return self.said.get(name, _MISSING)
+        if named := self._named(name):
+            _, where, key = named
+            answers = self.said.get(where)
+            return answers.get(key, _MISSING) if isinstance(answers, dict | _Answers) else _MISSING
         path = name.removeprefix(f"{self.scope}.")
         if not path.startswith("properties."):
             return self.said.get(path, _MISSING)
@@ -240,21 +279,23 @@ def _typed(found: Json, kind: str) -> Any:  # Any: of the kind, None if `found` 
         case "text":
             return found.lower() if isinstance(found, str) and _can_be_held(found) else None
         case "number":
-            is_number = isinstance(found, int | float) and not isinstance(found, bool)
+            is_number = isinstance(found, int | float | Decimal) and not isinstance(found, bool)
             return _exact(found) if is_number and _can_be_held(found) else None
         case "boolean":
             return found if isinstance(found, bool) else None
         case "datetime":
             return instant(found) if isinstance(found, str) else None
         case "tags":
+            if isinstance(found, _Answers):
+                return found
             tags = found if isinstance(found, list) else []
             return [tag.lower() for tag in tags if isinstance(tag, str) and _can_be_held(tag)] or None
     raise AssertionError(kind)
 
 
-def _exact(number: float) -> Decimal:
+def _exact(number: float | Decimal) -> Decimal:
     """The number as JSON writes it."""
-    return Decimal(repr(number))
+    return number if isinstance(number, Decimal) else Decimal(repr(number))
 
 
 def _written(found: float | bool) -> str:
@@ -277,14 +318,101 @@ def _can_be_held(found: Json) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """As app/engine/rules.py documents it."""
+    """A rule, as docs/scoring.md says. What its kind does not know stays as it is."""
 
     kind: str
+    """event, absence or profile."""
     condition: Json
     points: Decimal
-    window_days: int | None = None
+    window_days: int | Literal["unlimited"] | None = None
+    """None: as the model says."""
     max_per_day: int | None = None
     max_points: Decimal | None = None
+    distinct_by: str | None = None
+    max_count: int | None = None
+    at_least: int | None = None
+    decay: Json = None
+    audience: Json = None
+    group: str | None = None
+    after_days: int | None = None
+    max_times: int | None = 1
+    """None: without end."""
+    per_unit_of: Json = None
+
+    def said(self, id: str, name: str) -> dict[str, Json]:  # noqa: A002 - what it is called in the API
+        """The rule in JSON."""
+        unit = self.per_unit_of
+        return {
+            "id": id,
+            "name": name,
+            "kind": self.kind,
+            "condition": self.condition,
+            "points": _plain(self.points),
+            "window_days": self.window_days,
+            "distinct_by": self.distinct_by,
+            "max_per_day": self.max_per_day,
+            "max_count": self.max_count,
+            "at_least": self.at_least,
+            "decay": self.decay,
+            "max_points": _plain(self.max_points),
+            "audience": self.audience,
+            "group": self.group,
+            "after_days": self.after_days,
+            "max_times": self.max_times if self.kind == "absence" else None,
+            "per_unit_of": unit and {"field": unit["field"], "min": unit.get("min"), "max": unit.get("max")},
+        }
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A scoring model: its rules, and what else it says."""
+
+    rules: Sequence[Rule] = ()
+    audience: Json = None
+    min: Decimal | None = None
+    max: Decimal | None = None
+    window_days: int | None = None
+    groups: Sequence[Mapping[str, Json]] = ()
+    """Each a name and max_points."""
+    bands: Sequence[Mapping[str, Json]] = ()
+    """Each a name, a colour, and the least value that lies in it (min; None: any)."""
+    combine: Json = None
+
+    def spec(self) -> dict[str, Json]:
+        """What it says beside rules and bands, in JSON."""
+        return {
+            "audience": self.audience,
+            "min": _plain(self.min),
+            "max": _plain(self.max),
+            "window_days": self.window_days,
+            "groups": [{"name": one["name"], "max_points": _plain(_decimal(one["max_points"]))} for one in self.groups],
+            "combine": self.combine,
+            "objective": None,
+            "owner": None,
+        }
+
+
+@dataclass(frozen=True)
+class Measure:
+    condition: Json
+    aggregate: str
+    """count, sum or distinct."""
+    of: str | None = None
+    window_days: int | None = None
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    kind: str
+    """points, override or reset."""
+    model: str | None
+    """None: all models."""
+    points: Decimal | None
+    from_day: date | None
+    """Of a reset; None: the day after it was made."""
+    created_at: datetime
+    ends_on: date | None = None
+    revoked_at: datetime | None = None
 
 
 class Event(NamedTuple):
@@ -297,25 +425,163 @@ class Event(NamedTuple):
     properties: Json
 
 
-def score(rules: Iterable[Rule], events: Sequence[Event], contact: Json, as_of: date) -> Decimal:
-    """What the rules give on the UTC day `as_of`, from every event of the contact, each once.
+@dataclass(frozen=True)
+class Case:
+    """All about one contact, and what the deployment it is in says."""
 
-    `contact` is the contact as the API shows it; its last_event_at is taken from the events.
+    contact: Json
+    """The contact as the API shows it; its last_event_at is taken from the events."""
+    events: Sequence[Event] = ()
+    """Each once, in any order."""
+    adjustments: Sequence[Adjustment] = ()
+    models: Mapping[str, Sheet] = field(default_factory=dict)
+    segments: Mapping[str, Json] = field(default_factory=dict)
+    """Key → condition."""
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    types: Types = field(default_factory=dict)
+    """Of the properties that somebody declared."""
+
+
+def value(case: Case, key: str, as_of: date, at: datetime | None = None) -> Decimal | None:
+    """The value in the model that everybody reads, at the instant `at` of the UTC day `as_of` (its last, if not said).
+
+    None if the contact has none there, or nobody knows such a model.
     """
-    return sum((given(rule, events, contact, as_of) for rule in rules), Decimal(0))
+    with localcontext(_EXACT):
+        return _value(key, _moment(case, as_of, at))
+
+
+def computed(case: Case, key: str, as_of: date, at: datetime | None = None) -> Decimal | None:
+    """The same, were there no override on this model."""
+    with localcontext(_EXACT):
+        return _computed(key, _moment(case, as_of, at))
+
+
+def contributions(case: Case, key: str, as_of: date, at: datetime | None = None) -> list[tuple[Rule, Decimal]]:
+    """What each rule gives after its own limits, whatever the groups, bounds and audience of the model say."""
+    with localcontext(_EXACT):
+        return _contributions(key, _moment(case, as_of, at))
+
+
+def band(case: Case, key: str, as_of: date, at: datetime | None = None) -> str | None:
+    """The name of the band that the value lies in."""
+    with localcontext(_EXACT):
+        return _band(key, _moment(case, as_of, at))
+
+
+def measured(case: Case, key: str, as_of: date, at: datetime | None = None) -> Decimal | None:
+    """What the measure says; None if nobody knows it."""
+    with localcontext(_EXACT):
+        return _measured(key, _moment(case, as_of, at))
+
+
+def segments(case: Case, as_of: date, at: datetime | None = None) -> set[str]:
+    """The keys of the segments that have the contact."""
+    with localcontext(_EXACT):
+        moment = _moment(case, as_of, at)
+        return {key for key in case.segments if _is_in(key, moment)}
+
+
+def score(rules: Iterable[Rule], events: Sequence[Event], contact: Json, as_of: date) -> Decimal:
+    """What a model of these rules and nothing else gives on the UTC day `as_of`, from every event of the contact."""
+    total = value(Case(contact, events, models={"": Sheet(tuple(rules))}), "", as_of)
+    assert total is not None  # it has no audience
+    return total
 
 
 def given(rule: Rule, events: Sequence[Event], contact: Json, as_of: date) -> Decimal:
     """What one rule gives."""
-    if rule.kind == "profile":
-        seen = [min(event.occurred_at, event.received_at) for event in events]
-        now = {**contact, "last_event_at": max(seen).isoformat() if seen else None}
-        return rule.points if matches(rule.condition, "contact", now, as_of) else Decimal(0)
-    a_day: Counter[date] = Counter()
-    for event in events:
-        day = event.occurred_at.astimezone(UTC).date()
-        age = (as_of - day).days
-        if age < 0 or (rule.window_days is not None and age >= rule.window_days):
+    [(_, points)] = contributions(Case(contact, events, models={"": Sheet((rule,))}), "", as_of)
+    return points
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+_EXACT = Context(prec=4000)
+"""So many digits that nothing is rounded but where the page says so."""
+
+
+def _rounded(number: Decimal, places: str = "0.01") -> Decimal:
+    """Half away from zero, which is what decimal calls half up."""
+    return number.quantize(Decimal(places), ROUND_HALF_UP)
+
+
+def _within(number: Decimal, least: Decimal | None, most: Decimal | None) -> Decimal:
+    if least is not None:
+        number = max(number, least)
+    if most is not None:
+        number = min(number, most)
+    return number
+
+
+def _decimal(said: Json) -> Decimal:
+    """A number that a rule or model says, as a number or as text."""
+    return Decimal(str(said))
+
+
+def _plain(number: Decimal | None) -> str | None:
+    return None if number is None else f"{number:f}"
+
+
+# --- one contact at one moment ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Moment:
+    case: Case
+    day: date
+    at: datetime
+
+
+def _moment(case: Case, as_of: date, at: datetime | None) -> _Moment:
+    return _Moment(case, as_of, at or datetime.combine(as_of, time.max, UTC))
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
+
+
+def _contact(moment: _Moment) -> Json:
+    """What a condition sees of the contact."""
+    seen = [min(event.occurred_at, event.received_at) for event in moment.case.events]
+    seen = [one for one in seen if one <= moment.at]
+    return {
+        **moment.case.contact,
+        "last_event_at": max(seen).isoformat() if seen else None,
+        "scores": _Answers(lambda key: _value(key, moment)),
+        "bands": _Answers(lambda key: _band(key, moment)),
+        "measures": _Answers(lambda key: _measured(key, moment)),
+        "segments": _Answers(lambda key: _is_in(key, moment)),
+    }
+
+
+def _is_one(condition: Json, moment: _Moment) -> bool:
+    """Whether the contact matches; None always holds."""
+    if condition is None:
+        return True
+    return matches(condition, "contact", _contact(moment), moment.day, moment.case.types)
+
+
+def _is_in(segment: str, moment: _Moment) -> bool:
+    """Tags compare without case."""
+    return any(
+        _is_one(condition, moment) for key, condition in moment.case.segments.items() if key.lower() == segment.lower()
+    )
+
+
+def _matching(
+    condition: Json, moment: _Moment, *, window_days: int | None = None, from_day: date | None = None
+) -> list[tuple[date, Json]]:
+    """Day and record of each event that the condition holds for, of those that count at this moment."""
+    found = []
+    for event in moment.case.events:
+        day = _day(event.occurred_at)
+        if day > moment.day or (event.occurred_at > moment.at and event.received_at > moment.at):
+            continue
+        if window_days is not None and (moment.day - day).days >= window_days:
+            continue
+        if from_day is not None and day < from_day:
             continue
         record = {
             "type": event.type,
@@ -323,14 +589,247 @@ def given(rule: Rule, events: Sequence[Event], contact: Json, as_of: date) -> De
             "occurred_at": event.occurred_at.astimezone(UTC).isoformat(),
             "properties": event.properties,
         }
-        if matches(rule.condition, "event", record, as_of):
-            a_day[day] += 1
-    points = Decimal(0)
-    for n in a_day.values():
-        points += rule.points * (n if rule.max_per_day is None else min(n, rule.max_per_day))
-    if rule.max_points is not None:
-        points = min(max(points, -rule.max_points), rule.max_points)
-    return points
+        if condition is None or matches(condition, "event", record, moment.day, moment.case.types):
+            found.append((day, record))
+    return found
+
+
+def _scalar(name: str, record: Json, moment: _Moment) -> Json:
+    """A text, number or boolean that an event holds; None if it holds none there."""
+    found = _Record("event", record, moment.day, {})._raw(name)
+    return found if isinstance(found, str | int | float) and _can_be_held(found) else None
+
+
+def _distinct(name: str, record: Json, moment: _Moment) -> str | None:
+    """What tells its value from others."""
+    found = _scalar(name, record, moment)
+    if found is None:
+        return None
+    return found.lower() if isinstance(found, str) else _written(found)
+
+
+def _measured(key: str, moment: _Moment) -> Decimal | None:
+    if key not in moment.case.measures:
+        return None
+    measure = moment.case.measures[key]
+    records = [record for _, record in _matching(measure.condition, moment, window_days=measure.window_days)]
+    if measure.aggregate == "count":
+        return Decimal(len(records))
+    assert measure.of is not None
+    if measure.aggregate == "distinct":
+        values = {_distinct(measure.of, record, moment) for record in records}
+        return Decimal(len(values - {None}))
+    assert measure.aggregate == "sum"
+    total = Decimal(0)
+    for record in records:
+        found = _scalar(measure.of, record, moment)
+        is_number = isinstance(found, int | float) and not isinstance(found, bool)
+        if is_number and len(_written(found)) <= 60:
+            total += _exact(found)
+    return total
+
+
+# --- what a rule gives ------------------------------------------------------------------------------------------------
+
+
+def _contributions(key: str, moment: _Moment) -> list[tuple[Rule, Decimal]]:
+    sheet = moment.case.models[key]
+    return [(rule, _given(rule, sheet, key, moment)) for rule in sheet.rules]
+
+
+def _given(rule: Rule, sheet: Sheet, key: str, moment: _Moment) -> Decimal:
+    if not _is_one(rule.audience, moment):
+        return Decimal(0)
+    reset = _reset(key, moment)
+    match rule.kind:
+        case "event":
+            points = _given_for_events(rule, sheet, reset, moment)
+        case "absence":
+            points = rule.points * _times(rule, reset, moment)
+        case "profile":
+            points = rule.points * _units(rule, moment) if _is_one(rule.condition, moment) else Decimal(0)
+        case _:
+            raise AssertionError(rule.kind)
+    points = _rounded(points)
+    return points if rule.max_points is None else _within(points, -rule.max_points, rule.max_points)
+
+
+def _given_for_events(rule: Rule, sheet: Sheet, reset: date | None, moment: _Moment) -> Decimal:
+    days = _counted(rule, sheet, reset, moment)
+    worth = [_factor(rule.decay, (moment.day - day).days) for day in days]
+    if rule.at_least is None:
+        return rule.points * sum(worth)
+    return rule.points * worth[0] if len(days) >= rule.at_least else Decimal(0)
+
+
+def _counted(rule: Rule, sheet: Sheet, reset: date | None, moment: _Moment) -> list[date]:
+    """The days of the events that are counted, the newest first."""
+    window: int | str | None = rule.window_days if rule.window_days is not None else sheet.window_days
+    found = _matching(rule.condition, moment, window_days=window if isinstance(window, int) else None, from_day=reset)
+    days = [day for day, _ in found]
+    if rule.distinct_by is not None:
+        newest: dict[str, date] = {}
+        for day, record in found:
+            told_by = _distinct(rule.distinct_by, record, moment)
+            if told_by is not None:
+                newest[told_by] = max(day, newest.get(told_by, day))
+        days = list(newest.values())
+    days.sort(reverse=True)
+    if rule.max_per_day is not None:
+        a_day = Counter(days)
+        days = [day for day, n in a_day.items() for _ in range(min(n, rule.max_per_day))]
+    return days[: rule.max_count]
+
+
+def _factor(decay: Json, age: int) -> Decimal:
+    """What is left of an event at this age, of 1."""
+    if decay is None:
+        return Decimal(1)
+    if "steps" in decay:
+        percent = Decimal(100)
+        for step in decay["steps"]:
+            if age >= step["after_days"]:
+                percent = _decimal(step["percent"])
+        return percent / 100
+    every = decay["every_days"]
+    with localcontext(prec=60):
+        half_lives = Decimal(age // every * every) / _decimal(decay["half_life_days"])
+        factor = _rounded(Decimal("0.5") ** half_lives, "0.0001")
+    return factor if factor >= Decimal("0.01") else Decimal(0)
+
+
+def _times(rule: Rule, reset: date | None, moment: _Moment) -> int:
+    """How many times the silence has grown by after_days."""
+    assert rule.after_days is not None
+    days = [day for day, _ in _matching(rule.condition, moment, from_day=reset)]
+    if days:
+        begins = max(days)
+    else:
+        created_at = _typed(moment.case.contact["created_at"], "datetime")
+        begins = _day(created_at)
+    if reset is not None:
+        begins = max(begins, reset)
+    times = max((moment.day - begins).days // rule.after_days, 0)
+    return times if rule.max_times is None else min(times, rule.max_times)
+
+
+def _units(rule: Rule, moment: _Moment) -> Decimal:
+    """What the points of a profile rule are multiplied by."""
+    if rule.per_unit_of is None:
+        return Decimal(1)
+    said = rule.per_unit_of
+    found = _Record("contact", _contact(moment), moment.day, moment.case.types).value(said["field"], "number")
+    if found is None:
+        return Decimal(0)
+    least, most = said.get("min"), said.get("max")
+    return _within(found, None if least is None else _decimal(least), None if most is None else _decimal(most))
+
+
+# --- what a model makes of it -----------------------------------------------------------------------------------------
+
+
+def _value(key: str, moment: _Moment) -> Decimal | None:
+    if key not in moment.case.models:
+        return None
+    overrides = _made("override", key, moment)
+    if overrides and _is_in_force(overrides[-1], moment):  # it ended those before it, even if it has ended itself
+        return overrides[-1].points
+    return _computed(key, moment)
+
+
+def _computed(key: str, moment: _Moment) -> Decimal | None:
+    sheet = moment.case.models.get(key)
+    if sheet is None or not _is_one(sheet.audience, moment):
+        return None
+    total = _by_groups(key, moment) if sheet.combine is None else _combined(key, moment)
+    if total is None:
+        return None
+    total += sum((one.points or 0 for one in _points_adjustments(key, moment)), Decimal(0))
+    return _within(total, sheet.min, sheet.max)
+
+
+def _by_groups(key: str, moment: _Moment) -> Decimal:
+    limits = {group["name"]: _decimal(group["max_points"]) for group in moment.case.models[key].groups}
+    total = Decimal(0)
+    in_group = dict.fromkeys(limits, Decimal(0))
+    for rule, points in _contributions(key, moment):
+        if rule.group is None:
+            total += points
+        else:
+            in_group[rule.group] += points
+    for name, points in in_group.items():
+        total += _within(points, -limits[name], limits[name])
+    return total
+
+
+def _combined(key: str, moment: _Moment) -> Decimal | None:
+    """The sum of the parts, or the place of the cell; None without a cell."""
+    sheet = moment.case.models[key]
+    assert not sheet.rules, "a combined model is made of others"
+    if "sum" in sheet.combine:
+        values = [(_decimal(part["weight"]), _value(part["model"], moment)) for part in sheet.combine["sum"]]
+        return sum((_rounded(weight * one) for weight, one in values if one is not None), Decimal(0))
+    grid = sheet.combine["grid"]
+    row, column = _band(grid["rows"], moment), _band(grid["columns"], moment)
+    if row is None or column is None:
+        return None
+    letter = ascii_uppercase[_band_names(grid["rows"], moment).index(row)]
+    number = 1 + _band_names(grid["columns"], moment).index(column)
+    return dict(_bands(key, moment))[f"{letter}{number}"]
+
+
+def _band(key: str, moment: _Moment) -> str | None:
+    worth = _value(key, moment)
+    if worth is None:
+        return None
+    return next((name for name, least in _bands(key, moment) if worth >= least), None)
+
+
+def _bands(key: str, moment: _Moment) -> list[tuple[str, Decimal]]:
+    """Name and least value of each, from the highest down. Those of a grid are its cells."""
+    sheet = moment.case.models[key]
+    if sheet.combine is None or "grid" not in sheet.combine:
+        least = [(one["name"], Decimal("-Infinity" if one["min"] is None else str(one["min"]))) for one in sheet.bands]
+        return sorted(least, key=lambda one: one[1], reverse=True)
+    rows = len(_band_names(sheet.combine["grid"]["rows"], moment))
+    columns = len(_band_names(sheet.combine["grid"]["columns"], moment))
+    assert rows <= len(ascii_uppercase)
+    cells = [f"{letter}{number}" for letter in ascii_uppercase[:rows] for number in range(1, columns + 1)]
+    return [(cell, Decimal(len(cells) - n)) for n, cell in enumerate(cells)]
+
+
+def _band_names(key: str, moment: _Moment) -> list[str]:
+    return [name for name, _ in _bands(key, moment)]
+
+
+# --- adjustments ------------------------------------------------------------------------------------------------------
+
+
+def _made(kind: str, key: str, moment: _Moment) -> list[Adjustment]:
+    """Those that concern the model and had been made by then, whether they still hold or not; the newest last."""
+    found = [one for one in moment.case.adjustments if one.kind == kind and one.model in (None, key)]
+    return sorted((one for one in found if one.created_at <= moment.at), key=lambda one: one.created_at)
+
+
+def _is_in_force(one: Adjustment, moment: _Moment) -> bool:
+    has_ended = one.ends_on is not None and moment.day >= one.ends_on
+    is_revoked = one.revoked_at is not None and moment.at >= one.revoked_at
+    return not has_ended and not is_revoked
+
+
+def _reset(key: str, moment: _Moment) -> date | None:
+    """The first day that counts; None if every day does."""
+    resets = [one for one in _made("reset", key, moment) if _is_in_force(one, moment)]
+    return max((one.from_day or _day(one.created_at) + timedelta(days=1) for one in resets), default=None)
+
+
+def _points_adjustments(key: str, moment: _Moment) -> list[Adjustment]:
+    reset = _reset(key, moment)
+    return [
+        one
+        for one in _made("points", key, moment)
+        if _is_in_force(one, moment) and (reset is None or _day(one.created_at) >= reset)
+    ]
 
 
 # --- flags ------------------------------------------------------------------------------------------------------------

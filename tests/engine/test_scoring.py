@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.engine import identity, publish
 from app.engine.identity import Ref
 from app.engine.ingest import NewEvent
+from app.engine.scoring import Cause
 from app.engine.tally import Fill
 from app.errors import Conflict, NotFound
 from app.store.db import Database
@@ -452,7 +453,9 @@ async def test_an_explanation_names_what_each_rule_gave_after_its_limits(world: 
 async def explained(world: World, contacts: list[UUID], as_of: date | None = None) -> list[Any]:
     async with world.database.batch() as db:
         plan = await world.plans.hold(db)
-        return await plan.scorer.explain(db, contacts, as_of or world.now.date())
+        day = as_of or world.now.date()
+        found = await plan.explainer.explain(db, contacts, day, world.now)
+        return [part for one in found for part in one.contributions if part.count]
 
 
 # --- the score is a function of the facts -----------------------------------------------------------------------------
@@ -539,14 +542,14 @@ async def from_nothing(world: World) -> tuple[list[Any], list[Any]]:
         contacts = [row["contact_id"] for row in await db.fetch("SELECT contact_id FROM activity")]
         await identity.lock(db, contacts)
         await Fill(plan.counters).set(db, contacts)
-        await plan.scorer.score(db, contacts, world.now)
+        await plan.scorer.score(db, contacts, world.now, Cause.PUBLISH)
     return await stored(world)
 
 
 async def stored(world: World) -> tuple[list[Any], list[Any]]:
     tallies = await world.rows("SELECT * FROM tally ORDER BY contact_id, counter_id, day, key")
     scores = await world.rows(
-        "SELECT contact_id, model_id, value, version, next_change_on FROM score ORDER BY contact_id, model_id"
+        "SELECT contact_id, model_id, value, next_change_on FROM score ORDER BY contact_id, model_id"
     )
     return tallies, scores
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+from uuid_utils.compat import uuid7
 
 from app import clock
 from app.engine import contacts, ingest, publish
@@ -18,6 +19,7 @@ from app.engine.plan import Plans
 from app.engine.sweep import sweep
 from app.store.db import Connection, Database
 from app.store.tables import Contact
+from app.worker import JOBS
 from tests.engine import reference
 
 NOON = datetime(2026, 5, 15, 12, tzinfo=UTC)
@@ -120,7 +122,7 @@ class World:
 
     async def run(self, job: UUID) -> None:
         kind = await self.value("SELECT kind FROM job WHERE id = $1", job)
-        await {publish.PUBLISH: publish.run_publish, publish.TIDY: publish.run_tidy}[kind](self.database, job)
+        await JOBS[kind](self.database, job)
 
     async def change(self, contact: UUID, now: datetime | None = None, **said: Any) -> Contact:  # Any: as in Change
         """What a person says of a contact."""
@@ -198,7 +200,9 @@ class World:
 
 _CLEAR = """
     DELETE FROM identity; DELETE FROM contact; DELETE FROM activity; DELETE FROM event; DELETE FROM tally;
-    DELETE FROM score; DELETE FROM rule; DELETE FROM model_version; DELETE FROM scoring_model; DELETE FROM counter;
+    DELETE FROM score; DELETE FROM score_change; DELETE FROM contact_past; DELETE FROM adjustment;
+    DELETE FROM segment; DELETE FROM measure; DELETE FROM property; DELETE FROM preview_score; DELETE FROM rule;
+    DELETE FROM model_version; DELETE FROM scoring_model; DELETE FROM counter;
     DELETE FROM job; DELETE FROM pgqueuer; UPDATE plan_epoch SET epoch = epoch + 1;
 """
 
@@ -214,20 +218,12 @@ async def draft(db: Connection, key: str, rules: Iterable[reference.Rule], now: 
     )
     await db.execute("DELETE FROM rule WHERE model_id = $1", model)
     for number, rule in enumerate(rules):
+        made = uuid7()
         await db.execute(
-            """
-            INSERT INTO rule (id, model_id, name, kind, condition, points, window_days, max_per_day, max_points,
-                              created_at, updated_at)
-            VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
-            """,
+            "INSERT INTO rule (id, model_id, said, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+            made,
             model,
-            f"rule {number}",
-            rule.kind,
-            rule.condition,
-            rule.points,
-            rule.window_days,
-            rule.max_per_day,
-            rule.max_points,
+            rule.said(str(made), f"rule {number}"),
             now,
         )
 

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+from uuid_utils.compat import uuid7
 
 from app import clock
-from app.engine import ingest, publish
+from app.engine import ingest, publish, rollout
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import Ref
 from app.engine.ingest import NewEvent
@@ -111,22 +112,18 @@ def where(name: str, operator: str, value: object) -> dict[str, Any]:
 async def rule(database: Database, key: str, name: str, points: str, condition: dict[str, Any], **limits: Any) -> None:
     """A rule of a model's draft: an event rule if its condition is on events."""
     kind = "event" if condition["rules"][0]["field"].startswith("event.") else "profile"
+    made = uuid7()
+    said = {"id": str(made), "name": name, "kind": kind, "condition": condition, "points": points}
+    most = limits.get("max_points")
     async with database.batch() as db:
         await db.execute(
             """
-            INSERT INTO rule (id, model_id, name, kind, condition, points, window_days, max_per_day, max_points,
-                              created_at, updated_at)
-            SELECT $2, id, $3, $4, $5, $6, $7, $8, $9, $10, $10 FROM scoring_model WHERE key = $1
+            INSERT INTO rule (id, model_id, said, created_at, updated_at)
+            SELECT $2, id, $3, $4, $4 FROM scoring_model WHERE key = $1
             """,
             key,
-            uuid4(),
-            name,
-            kind,
-            condition,
-            Decimal(points),
-            limits.get("window_days"),
-            limits.get("max_per_day"),
-            limits.get("max_points"),
+            made,
+            {**said, **limits, "max_points": None if most is None else str(most)},
             clock.now(),
         )
 
@@ -135,7 +132,7 @@ async def live(database: Database, key: str) -> None:
     """Publish a model's draft, and wait until it counts."""
     async with database.batch() as db:
         published = await publish.publish(db, key, "test", clock.now())
-    await publish.run_publish(database, published.job)
+    await rollout.run_publish(database, published.job)
 
 
 async def happened(database: Database, plans: Plans, *events: tuple[str, str, int]) -> None:

@@ -1,0 +1,224 @@
+"""The work behind a change of what counts: fill new counters, switch, score everybody again, tidy up.
+
+Ingest goes on all the while. Each step works contact by contact, in chunks that commit with their own progress, so
+that a worker that dies is followed by one that goes on where it stopped.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from app import clock
+from app.engine import identity, publish, tally
+from app.engine import plan as plans
+from app.engine.identity import ContactGone
+from app.engine.plan import Plan
+from app.engine.scoring import Cause, Scorer
+from app.engine.sheets import live_model
+from app.engine.tally import Counter
+from app.store import jobs
+from app.store.db import Connection, Database
+
+_CHUNK = 2_000
+_NOBODY = UUID(int=0)
+
+
+class Chunk(NamedTuple):
+    """Contacts that follow each other by id, locked: those above `low` and up to `high` that were there."""
+
+    low: UUID
+    high: UUID
+    contacts: list[UUID]
+
+
+async def run_publish(database: Database, job_id: UUID) -> None:
+    """Carry out one publishing job, from wherever it stands."""
+    job = await _started(database, job_id)
+    if job is None:
+        return
+    model_id, version = job["payload"]["model"], job["payload"]["version"]
+    async with database.batch() as db:
+        known = await db.fetchrow(
+            """
+            SELECT m.key, v.spec, v.rules, v.bands,
+                   (SELECT max(version) FROM model_version WHERE model_id = m.id) AS newest
+            FROM scoring_model m JOIN model_version v ON v.model_id = m.id
+            WHERE m.id = $1 AND v.version = $2 AND m.archived_at IS NULL
+            """,
+            model_id,
+            version,
+        )
+        contacts = await plans.vocabulary(db)
+    if known is None:
+        await _end(database, job_id, "the model was deleted or archived meanwhile")
+        return
+    if known["newest"] > version and job["phase"] is None:
+        await _end(database, job_id, result={"superseded_by": known["newest"]})
+        return
+    live = live_model(model_id, known["key"], version, dict(known), contacts)
+    if job["phase"] in (None, "filling"):
+        await fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
+        await _switch(database, job_id, model_id, version)
+    await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH)
+    await _end(database, job_id)
+
+
+async def run_rescore(database: Database, job_id: UUID) -> None:
+    """Score everybody anew in the models that the job names, and in all that depend on them."""
+    job = await _started(database, job_id)
+    if job is None:
+        return
+    if job["phase"] is None:
+        async with database.batch() as db:
+            await jobs.enter(db, job_id, "scoring", await count_contacts(db))
+    await _score_anew(database, job_id, set(job["payload"]["keys"]), Cause.DEFINITION)
+    await _end(database, job_id)
+
+
+async def run_tidy(database: Database, job_id: UUID) -> None:
+    """Carry out what is left to do after a model was archived or deleted."""
+    job = await _started(database, job_id)
+    if job is None:
+        return
+    if job["phase"] is None:
+        async with database.batch() as db:
+            await jobs.enter(db, job_id, "tidying", await count_contacts(db))
+    forget, freeze = job["payload"].get("forget"), job["payload"].get("freeze")
+
+    async def tidy(db: Connection, chunk: Chunk) -> None:
+        await tally.drop(db, chunk.contacts, await _retired(db, job_id))
+        if forget is not None:
+            for table in ("score", "score_change", "adjustment"):
+                await db.execute(
+                    f"DELETE FROM {table} WHERE contact_id = ANY($1) AND model_id = $2", chunk.contacts, forget
+                )
+        # An archived model's scores stay, and change by themselves no more; unless it was published again meanwhile.
+        await db.execute(
+            """
+            UPDATE score SET next_change_on = NULL
+            WHERE contact_id = ANY($1) AND model_id = $2 AND next_change_on IS NOT NULL
+              AND EXISTS (SELECT FROM scoring_model WHERE id = $2 AND archived_at IS NOT NULL)
+            """,
+            chunk.contacts,
+            freeze,
+        )
+
+    await each_chunk(database, job_id, tidy)
+    await _end(database, job_id)
+
+
+async def fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None:
+    """Count the whole history of those of these counters that are new."""
+    async with database.batch() as db:
+        rows = await db.fetch("SELECT * FROM counter WHERE id = ANY($1) AND NOT filled", counter_ids)
+        if await db.fetchval("SELECT phase FROM job WHERE id = $1", job_id) is None:
+            await jobs.enter(db, job_id, "filling", await count_contacts(db) if rows else 0)
+    if rows:
+        filling = tally.Fill({row["id"]: Counter.of(dict(row)) for row in rows})
+
+        async def count(db: Connection, chunk: Chunk) -> None:
+            await filling.set(db, chunk.contacts)
+
+        await each_chunk(database, job_id, count)
+
+
+async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> None:
+    """From here on ingest scores by the new version, and counts no longer what only the old one asked."""
+    async with database.batch() as db:
+        # The model before the plan, as whoever publishes or archives it does: else they wait in a circle.
+        await db.execute("SELECT FROM scoring_model WHERE id = $1 FOR UPDATE", model_id)
+        await plans.change(db)
+        await db.execute(
+            """
+            UPDATE counter SET filled = true WHERE id IN (
+                SELECT (r ->> 'counter_id')::int FROM model_version v, jsonb_array_elements(v.rules) r
+                WHERE v.model_id = $1 AND v.version = $2
+            )
+            """,
+            model_id,
+            version,
+        )
+        switched = await db.fetchval(
+            """
+            UPDATE scoring_model SET live_version = $2 WHERE id = $1 AND coalesce(live_version, 0) < $2
+            RETURNING live_version
+            """,
+            model_id,
+            version,
+        )
+        if switched is not None:
+            await db.execute(
+                "UPDATE model_version SET live_from = $3 WHERE model_id = $1 AND version = $2",
+                model_id,
+                version,
+                clock.now(),
+            )
+        await publish.retire(db, job_id)
+        await jobs.enter(db, job_id, "scoring", await count_contacts(db))
+
+
+async def _score_anew(database: Database, job_id: UUID, keys: set[str], cause: Cause) -> None:
+    """Score everybody by what counts now, in these models and all that depend on them; drop what is retired."""
+    held = plans.Plans()
+    scorers: dict[int, Scorer] = {}
+
+    async def score(db: Connection, chunk: Chunk) -> None:
+        plan: Plan = await held.hold(db)
+        if plan.epoch not in scorers:
+            scorers.clear()
+            scorers[plan.epoch] = Scorer(plan.dependent_on(keys), plan.contacts)
+        await scorers[plan.epoch].score(db, chunk.contacts, clock.now(), cause)
+        await tally.drop(db, chunk.contacts, await _retired(db, job_id))
+
+    await each_chunk(database, job_id, score)
+
+
+async def _started(database: Database, job_id: UUID) -> dict[str, Any] | None:  # Any: columns
+    async with database.batch() as db:
+        return await jobs.start(db, job_id, clock.now())
+
+
+async def _end(
+    database: Database,
+    job_id: UUID,
+    error: str | None = None,
+    result: dict[str, Any] | None = None,  # Any: JSON
+) -> None:
+    async with database.batch() as db:
+        await db.execute("DELETE FROM counter WHERE retired_by = $1", job_id)
+        await jobs.finish(db, job_id, clock.now(), error, result)
+
+
+async def _retired(db: Connection, job_id: UUID) -> list[int]:
+    return [row["id"] for row in await db.fetch("SELECT id FROM counter WHERE retired_by = $1", job_id)]
+
+
+async def count_contacts(db: Connection) -> int:
+    """How many there are, for a progress bar: exact while they are few, then the planner's estimate."""
+    estimate: int = await db.fetchval("SELECT reltuples::bigint FROM pg_class WHERE oid = 'activity'::regclass")
+    if estimate > 50_000:
+        return estimate
+    count: int = await db.fetchval("SELECT count(*) FROM activity")
+    return count
+
+
+async def each_chunk(database: Database, job_id: UUID, work: Callable[[Connection, Chunk], Awaitable[None]]) -> None:
+    """Do `work` on all contacts in the order of their ids: a chunk at a time, locked, in one transaction with its
+    progress."""
+    while True:
+        try:
+            async with database.batch() as db:
+                await plans.share(db)
+                cursor = await db.fetchval("SELECT cursor FROM job WHERE id = $1", job_id)
+                low = UUID(cursor) if cursor else _NOBODY
+                rows = await db.fetch(
+                    "SELECT contact_id FROM activity WHERE contact_id > $1 ORDER BY contact_id LIMIT $2", low, _CHUNK
+                )
+                contacts = [row["contact_id"] for row in rows]
+                if not contacts:
+                    return
+                await identity.lock(db, contacts)
+                await work(db, Chunk(low, contacts[-1], contacts))
+                await jobs.advance(db, job_id, len(contacts), str(contacts[-1]))
+        except ContactGone:
+            continue
