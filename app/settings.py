@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     soft_bounce_days: int = Field(
         default=30, ge=1, le=3650, description="Days within which those soft bounces must lie."
     )
+    settle_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=86_400,
+        description="Seconds from publishing a model to scoring anew; what is published meanwhile takes its place.",
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )

@@ -14,20 +14,23 @@ from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job, Schedule
 
 from app import clock
-from app.engine import publish, rollout
+from app.engine import declared, preview, publish, rollout
 from app.engine.plan import Plans
 from app.engine.sweep import sweep
 from app.store import jobs, workers
 from app.store.db import Database
 
 JOBS: dict[str, Callable[[Database, UUID], Awaitable[None]]] = {
+    preview.PREVIEW: preview.run,
     publish.PUBLISH: rollout.run_publish,
     publish.RESCORE: rollout.run_rescore,
     publish.TIDY: rollout.run_tidy,
+    declared.RETYPE: declared.run_retype,
 }
 """Topic → what runs. Each takes its job's id, begins where it stopped, and may be run again harmlessly."""
 
 _RETRY = timedelta(seconds=2)
+_PREVIEWS_KEPT = timedelta(days=1)
 _STALE = timedelta(seconds=10)
 _log = structlog.get_logger()
 
@@ -57,6 +60,8 @@ async def _work(database: Database, stop: asyncio.Event, me: UUID) -> None:
     @queue.schedule("score.sweep", "* * * * *")
     async def _sweep(_: Schedule) -> None:
         swept = await sweep(database, plans)
+        async with database.batch() as db:
+            await preview.forget_old(db, clock.now() - _PREVIEWS_KEPT)
         if swept:
             _log.info("scores rolled over", contacts=swept)
 

@@ -18,7 +18,7 @@ from app.api.json import JsonResponse
 from app.api.services import Kit
 from app.api.shapes import Email, Line, Properties, Shape
 from app.engine import contacts, importing
-from app.engine.contacts import Change
+from app.engine.contacts import Change, Refused
 from app.engine.transactions import committed
 from app.errors import Conflict, Fault, InvalidInput, NotFound
 from app.store import contacts as rows
@@ -31,7 +31,10 @@ Tags = Annotated[list[Line], Field(max_length=200, examples=[["webinar", "partne
 
 
 class ContactPatch(Shape):
-    """What to change; what is left out stays. `properties` merge by RFC 7396, so null removes one."""
+    """What to change; what is left out stays. `properties` merge by RFC 7396, so null removes one.
+
+    A property whose type is declared (`/v1/properties`) is read as it: `"Yes"` and `1` are true of a boolean.
+    """
 
     email: Email | None = None
     name: Line | None = None
@@ -89,6 +92,8 @@ async def post_contact(given: ContactUpsert, kit: Kit, key: Writer) -> JsonRespo
         [result] = await contacts.upsert(
             db, kit.plans, [(given.ref(), given.change())], key.name, clock.now(), kit.policy
         )
+        if isinstance(result, Refused):
+            raise result.fault()
         if result.is_conflict:
             raise Conflict("another contact has this address", "/email")
         return (await rows.load(db, [result.contact]))[result.contact], result.is_new
@@ -143,7 +148,8 @@ _MAPPING = """
 JSON object: column → where it goes. Targets are `email`, `user_id`, `anonymous_id`, `name`, `stage`, `tags`,
 `opted_out`, `bounced`, `properties.<name>`; the latter may say a type, `properties.visits:number` (`text`, `number`,
 `boolean`, `datetime`). null leaves a column out. A column that is not named goes by its heading, else to a property
-of that name.
+of that name. Where no type is said, a property is read as its declared type (`/v1/properties`), else by its look; a
+type that contradicts the declared one is refused.
 """
 
 

@@ -30,7 +30,9 @@ class JobOut(BaseModel):
     done: int = Field(description="Contacts done in this phase")
     total: int = Field(description="Contacts of this phase; about, on a large base")
     error: str | None
+    result: dict[str, Any] | None = Field(description="What came of it, where there is more to say than that it ended")
     created_at: datetime
+    starts_at: datetime | None = Field(description="Not before; null: at once")
     started_at: datetime | None
     finished_at: datetime | None
 

@@ -1,11 +1,11 @@
 """Scoring models: draft, publish, archive."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, status
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Discriminator, Field, StringConstraints, Tag
 from starlette.responses import Response
 
 from app import clock
@@ -13,13 +13,18 @@ from app.api.guard import Reader, Writer
 from app.api.jobs import JobOut, settled
 from app.api.jobs import shown as shown_job
 from app.api.json import JsonResponse
-from app.api.services import Kit
+from app.api.rules import Days, OnContact
+from app.api.rules import shown as shown_rule
+from app.api.services import Kit, Services
 from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape
 from app.engine import drafts, publish
 from app.engine.conditions import is_clean
 from app.engine.drafts import Drafted
-from app.errors import Fault, InvalidInput
-from app.store import pages
+from app.engine.rules import Rule
+from app.engine.sheets import Sheet
+from app.errors import Fault, InvalidInput, NotFound
+from app.store import models, pages
+from app.store.tables import ModelVersion, ScoringModel
 
 router = APIRouter(prefix="/v1/models", tags=["Models"])
 
@@ -43,24 +48,95 @@ Bands = Annotated[
 ]
 
 
-class ModelIn(Shape):
-    key: Key = Field(description="For ever; a small letter, then small letters, digits and _", examples=["engagement"])
-    name: Line = Field(examples=["Engagement"])
+class GroupIn(Shape):
+    """Rules whose points together stay within plus and minus `max_points`."""
+
+    name: Line = Field(examples=["E-mail"])
+    max_points: Points = Field(examples=[40])
+
+
+class PartIn(Shape):
+    model: Key = Field(examples=["fit"])
+    weight: Points = Field(description="Signed, four decimals at most", examples=[0.4])
+
+
+class SumIn(Shape):
+    """A weighted sum of other models' scores; a part without a score adds nothing."""
+
+    sum: Annotated[list[PartIn], Field(min_length=1, max_length=20)]
+
+
+class CellsIn(Shape):
+    rows: Key = Field(description="Its bands are the rows, lettered from the highest", examples=["fit"])
+    columns: Key = Field(description="Its bands are the columns, numbered from the highest", examples=["engagement"])
+
+
+class GridIn(Shape):
+    """A cell for each pair of two models' bands: A1 is the highest of both."""
+
+    grid: CellsIn
+
+
+def _kind_of_combination(said: Any) -> str:  # Any: JSON, or one of the shapes
+    has_grid = "grid" in said if isinstance(said, dict) else isinstance(said, GridIn)
+    return "a grid" if has_grid else "a sum"
+
+
+Combine = Annotated[
+    Annotated[SumIn, Tag("a sum")] | Annotated[GridIn, Tag("a grid")], Discriminator(_kind_of_combination)
+]
+
+
+class SheetIn(Shape):
+    """What a model says of all its rules together; docs/scoring.md has every clause."""
+
     description: Prose | None = None
+    objective: Prose | None = Field(default=None, description="What it is for, as sales and marketing agreed")
+    owner: Line | None = Field(default=None, description="Who answers for it")
+    audience: OnContact | None = Field(default=None, description="Who does not match has no score")
+    min: Points | None = Field(default=None, description="The score is never below this", examples=[-1000])
+    max: Points | None = Field(default=None, description="The score is never above this", examples=[100])
+    window_days: Days | None = Field(
+        default=None, description="Window of event rules that name none of their own; null: unlimited", examples=[90]
+    )
+    groups: Annotated[list[GroupIn], Field(max_length=50)] = []
+    combine: Combine | None = Field(
+        default=None,
+        description="Made of other models",
+        examples=[{"sum": [{"model": "fit", "weight": 0.4}]}, {"grid": {"rows": "fit", "columns": "engagement"}}],
+    )
     bands: Bands = []
 
+    def fields(self, names: set[str]) -> dict[str, Any]:  # Any: JSON
+        """Those named, as the engine reads them. Raises InvalidInput for two groups of one name."""
+        said = self.model_dump(mode="json", include=names)
+        for name in {"groups", "bands"} & said.keys():
+            said[name] = said[name] or []
+        seen = [group.name for group in self.groups or ()]
+        if twice := [at for at, name in enumerate(seen) if name in seen[:at]]:
+            raise InvalidInput(*(Fault(f"/groups/{at}/name", "two groups have this name") for at in twice))
+        return said
 
-class ModelPatch(Shape):
+
+class Named(Shape):
+    key: Key = Field(description="For ever; a small letter, then small letters, digits and _", examples=["engagement"])
+    name: Line = Field(examples=["Engagement"])
+
+
+class ModelIn(SheetIn, Named):
+    """A new model's draft."""
+
+
+class ModelPatch(SheetIn):
     name: Line | None = None
-    description: Prose | None = None
-    bands: Bands | None = None
+    groups: Annotated[list[GroupIn], Field(max_length=50)] | None = None  # type: ignore[assignment]  # null: none
+    bands: Bands | None = None  # type: ignore[assignment]  # null: none
 
 
-class ModelOut(BaseModel):
+class ModelOut(SheetIn):
     key: str
     name: str
-    description: str | None
-    bands: list[dict[str, Any]]
+    bands: list[dict[str, Any]]  # type: ignore[assignment]  # Any: JSON, as it was given
     status: str = Field(description="draft (never published), published or archived")
     version: int | None = Field(description="The version that counts")
     has_changes: bool = Field(description="Whether the draft differs from the version that counts")
@@ -69,16 +145,42 @@ class ModelOut(BaseModel):
     archived_at: datetime | None
 
 
+class PublishIn(Shape):
+    side_effects: bool = Field(
+        default=True, description="Whether the scores that change are told to CRMs and other subscribers"
+    )
+    settle_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] | None = Field(
+        default=None,
+        description="Wait so long before scoring anew; a version published meanwhile takes this one's place. "
+        "Null: as `LEADTALLY_SETTLE_SECONDS` says",
+        examples=[600],
+    )
+
+
 class PublishOut(BaseModel):
     model: str
     version: int
+    side_effects: bool = Field(description="Whether CRM writes and other side effects follow")
     job_id: UUID
     job: JobOut
 
 
+class VersionOut(BaseModel):
+    version: int
+    name: str
+    is_live: bool
+    side_effects: bool
+    published_at: datetime
+    published_by: str
+    live_from: datetime | None = Field(description="Since when it counted; null: it never did")
+    spec: dict[str, Any]
+    bands: list[dict[str, Any]]
+    rules: list[dict[str, Any]]
+
+
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=ModelOut, summary="Create a model, as a draft")
 async def post_model(given: ModelIn, kit: Kit, _: Writer) -> JsonResponse:
-    made = await drafts.create_model(kit.database, given.key, given.name, given.description, _bands(given.bands))
+    made = await drafts.create_model(kit.database, given.key, given.fields(set(ModelIn.model_fields) - {"key"}))
     return JsonResponse(_shown(made), status_code=201, headers={"Location": f"/v1/models/{given.key}"})
 
 
@@ -103,12 +205,9 @@ async def get_model(key: Line, kit: Kit, _: Reader) -> JsonResponse:
 
 @router.patch("/{key}", response_model=ModelOut, summary="Change a model's draft")
 async def patch_model(key: Line, given: ModelPatch, kit: Kit, _: Writer) -> JsonResponse:
-    changes: dict[str, Any] = {name: getattr(given, name) for name in given.model_fields_set}
-    if "name" in changes and given.name is None:
+    if "name" in given.model_fields_set and given.name is None:
         raise InvalidInput(Fault("/name", "a model has a name"))
-    if "bands" in changes:
-        changes["bands"] = _bands(given.bands or [])
-    return JsonResponse(_shown(await drafts.change_model(kit.database, key, changes)))
+    return JsonResponse(_shown(await drafts.change_model(kit.database, key, given.fields(given.model_fields_set))))
 
 
 @router.delete(
@@ -132,13 +231,57 @@ async def delete_model(key: Line, kit: Kit, _: Writer) -> Response:
     "goes on. Follow `GET /v1/jobs/{job_id}`. Where that is done within a second, as it is on a small base, the answer "
     "already says so; with `Prefer: respond-async` (RFC 7240) it does not wait.",
 )
-async def publish_model(key: Line, request: Request, kit: Kit, caller: Writer) -> JsonResponse:
+async def publish_model(
+    key: Line, request: Request, kit: Kit, caller: Writer, given: PublishIn | None = None
+) -> JsonResponse:
+    return await _publish(key, None, request, kit, caller.name, given or PublishIn())
+
+
+@router.get("/{key}/versions", response_model=Page[VersionOut], summary="List a model's versions, the newest first")
+async def list_versions(key: Line, kit: Kit, _: Reader, limit: Limit = 100, cursor: Cursor = None) -> JsonResponse:
+    before = _before(cursor) if cursor else None
+    async with kit.database.session() as session:
+        model = await models.get(session, key)
+        found = await models.history(session, model, limit=limit + 1, before=before)
+    more = pages.encode(found[limit - 1].version) if len(found) > limit else None
+    return JsonResponse({"items": [_version(one, model) for one in found[:limit]], "next_cursor": more})
+
+
+@router.post(
+    "/{key}/versions/{version}/publish",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=PublishOut,
+    summary="Make an old version count again",
+    description="As a new version that says the same. The draft stays as it is.",
+)
+async def publish_version(
+    key: Line, version: int, request: Request, kit: Kit, caller: Writer, given: PublishIn | None = None
+) -> JsonResponse:
+    if not 0 < version < 2**31:
+        raise NotFound(f"scoring model {key!r} has no such version")
+    return await _publish(key, version, request, kit, caller.name, given or PublishIn())
+
+
+async def _publish(
+    key: str, version: int | None, request: Request, kit: Services, by: str, given: PublishIn
+) -> JsonResponse:
+    now = clock.now()
+    settle = kit.settings.settle_seconds if given.settle_seconds is None else given.settle_seconds
+    starts_at = now + timedelta(seconds=settle) if settle else None
     async with kit.database.batch() as db:
-        made = await publish.publish(db, key, caller.name, clock.now())
-    patience = 0.0 if "respond-async" in request.headers.get("prefer", "") else 1.0
-    job = await settled(kit.database, made.job, patience)
+        made = await publish.publish(
+            db, key, by, now, version=version, side_effects=given.side_effects, starts_at=starts_at
+        )
+    waits = starts_at is not None or "respond-async" in request.headers.get("prefer", "")
+    job = await settled(kit.database, made.job, 0.0 if waits else 1.0)
     return JsonResponse(
-        {"model": key, "version": made.version, "job_id": made.job, "job": shown_job(job)},
+        {
+            "model": key,
+            "version": made.version,
+            "side_effects": given.side_effects,
+            "job_id": made.job,
+            "job": shown_job(job),
+        },
         status_code=202,
         headers={"Location": f"/v1/jobs/{made.job}"},
     )
@@ -175,8 +318,19 @@ def _after(cursor: str) -> str:
     return key
 
 
-def _bands(given: list[BandIn]) -> list[dict[str, Any]]:
-    return [band.model_dump(mode="json") for band in given]
+def _before(cursor: str) -> int:
+    [version] = pages.decode(cursor, 1)
+    if not isinstance(version, int) or not 0 < version < 2**31:
+        raise InvalidInput(pages.bad_cursor())
+    return version
+
+
+def _version(one: ModelVersion, model: ScoringModel) -> dict[str, Any]:  # Any: JSON
+    shown = {name: getattr(one, name) for name in VersionOut.model_fields if name != "is_live"}
+    spec = {name: value for name, value in one.spec.items() if name != "drafted"}
+    rules = [shown_rule(Rule.from_json(said)) for said in one.rules]
+    is_live = model.live_version == one.version and model.archived_at is None
+    return {**shown, "spec": spec, "rules": rules, "is_live": is_live}
 
 
 def _shown(drafted: Drafted) -> dict[str, Any]:
@@ -187,6 +341,7 @@ def _shown(drafted: Drafted) -> dict[str, Any]:
         "name": model.name,
         "description": model.description,
         "bands": model.bands,
+        **_sheet(drafted.sheet),
         "status": state,
         "version": model.live_version,
         "has_changes": drafted.is_changed,
@@ -194,3 +349,8 @@ def _shown(drafted: Drafted) -> dict[str, Any]:
         "updated_at": model.updated_at,
         "archived_at": model.archived_at,
     }
+
+
+def _sheet(sheet: Sheet) -> dict[str, Any]:  # Any: JSON
+    groups = [{"name": name, "max_points": most} for name, most in sheet.groups.items()]
+    return {**sheet.to_json(), "min": sheet.min, "max": sheet.max, "groups": groups}

@@ -95,7 +95,8 @@ async def _validation(_: Request, fault: Exception) -> Response:
     found = fault.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(400, "malformed_json", f"the body is not JSON: {found[0].get('ctx', {}).get('error', '')}")
-    return problem(422, errors.InvalidInput.code, "the request is not as documented", faults=faults_of(found, skip=1))
+    faults = faults_of(found, skip=1, document=fault.body)
+    return problem(422, errors.InvalidInput.code, "the request is not as documented", faults=faults)
 
 
 async def _http(_: Request, fault: Exception) -> Response:
@@ -112,9 +113,37 @@ async def _unexpected(request: Request, fault: Exception) -> Response:
     return problem(500, "internal_error", detail, headers=named)
 
 
-def faults_of(found: Sequence[Any], skip: int = 0) -> list[Fault]:
-    """Pydantic's errors as faults. `skip` leading parts of each location are not of the document."""
-    return [Fault(pointer(one["loc"][skip:]), _sentence(one)) for one in jsonable_encoder(found)]
+def faults_of(found: Sequence[Any], skip: int = 0, document: Any = None) -> list[Fault]:  # Any: Pydantic's; JSON
+    """Pydantic's errors as faults. `skip` leading parts of each location are not of the document.
+
+    Where something may be of several shapes, Pydantic names the shape in the location, and has an error for each: with
+    the document at hand such names are left out, and what is wrong at one place is one fault.
+    """
+    details: dict[str, list[str]] = {}
+    for one in jsonable_encoder(found):
+        place = one["loc"][skip:]
+        if document is not None and one["loc"][:1] in (["body"], ("body",)):
+            place = _in(document, place, is_there=one["type"] != "missing")
+        details.setdefault(pointer(place), []).append(_sentence(one))
+    return [Fault(place, "; or ".join(dict.fromkeys(said))) for place, said in details.items()]
+
+
+def _in(document: Any, location: Sequence[str | int], *, is_there: bool) -> list[str | int]:  # Any: JSON
+    """The parts of a location that are places in the document; the last one may be missing there."""
+    parts: list[str | int] = []
+    for at, part in enumerate(location):
+        if _has(document, part):
+            document = document[part]
+        elif is_there or at < len(location) - 1:
+            continue
+        parts.append(part)
+    return parts
+
+
+def _has(document: Any, part: str | int) -> bool:  # Any: JSON
+    if isinstance(document, dict):
+        return part in document
+    return isinstance(document, list) and isinstance(part, int) and part < len(document)
 
 
 def pointer(location: Sequence[str | int]) -> str:

@@ -1,17 +1,17 @@
 """What somebody says about contacts: created, changed, imported, erased. Flags, address and score follow."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from app.engine import hygiene, identity, ingest
+from app.engine import declared, hygiene, identity, ingest
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import EMAIL, Ref
 from app.engine.plan import Plan, Plans
 from app.engine.scoring import Cause
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, Fault, InvalidInput, NotFound
 from app.store import contacts
 from app.store.db import Connection
 from app.store.tables import Contact
@@ -22,7 +22,7 @@ class Change:
     """What to change of one contact. Fields that are not named in `said` stay as they are.
 
     `said` holds the names of the fields given: email, name, stage, tags, properties, opted_out, bounced.
-    `properties` are merged by RFC 7396: a null removes that property.
+    `properties` are merged by RFC 7396: a null removes that property. Those whose type is declared are read as it.
     """
 
     said: frozenset[str]
@@ -43,6 +43,17 @@ class Upserted(NamedTuple):
     """Its address belongs to another contact than its stronger identity; nothing of it was kept."""
 
 
+class Refused(NamedTuple):
+    """A change of which nothing was kept: each property that cannot be read as its declared type, and why."""
+
+    wrong: dict[str, str]
+
+    def fault(self) -> InvalidInput:
+        """With a pointer to each of them, into a document that has the properties under `properties`."""
+        places = {name: name.replace("~", "~0").replace("/", "~1") for name in self.wrong}
+        return InvalidInput(*(Fault(f"/properties/{places[name]}", why) for name, why in self.wrong.items()))
+
+
 async def upsert(
     db: Connection,
     plans: Plans,
@@ -50,23 +61,28 @@ async def upsert(
     by: str,
     now: datetime,
     policy: SoftPolicy,
-) -> list["Upserted"]:
+) -> list[Upserted | Refused]:
     """Find or make each contact and change it, in order; then score all of them. Runs in the caller's transaction.
 
-    A change whose address is another contact's is left out whole, and says so.
+    A change whose address is another contact's, or whose properties are not of their declared types, is left out
+    whole, and says so; the latter makes no contact either.
     """
     plan = await plans.hold(db)
-    who = await identity.resolve(db, dict.fromkeys(ref for ref, _ in changes), now)
-    results = []
-    for ref, wanted in changes:
+    read = [(ref, _typed(wanted, plan)) for ref, wanted in changes]
+    who = await identity.resolve(db, dict.fromkeys(ref for ref, wanted in read if isinstance(wanted, Change)), now)
+    people = await contacts.load(db, set(who.contacts.values()))
+    results: list[Upserted | Refused] = []
+    judged: set[UUID] = set()
+    for ref, wanted in read:
+        if isinstance(wanted, Refused):
+            results.append(wanted)
+            continue
         owner = who.contacts[ref]
         holder = who.holders.get((EMAIL, wanted.email)) if wanted.email is not None else None
-        results.append(Upserted(owner, owner in who.created, holder not in (None, owner)))
-    people = await contacts.load(db, {result.contact for result in results})
-    judged: set[UUID] = set()
-    for result, (_, wanted) in zip(results, changes, strict=True):
-        if not result.is_conflict and _apply(people[result.contact], wanted, by, now):
-            judged.add(result.contact)
+        is_conflict = holder not in (None, owner)
+        results.append(Upserted(owner, owner in who.created, is_conflict))
+        if not is_conflict and _apply(people[owner], wanted, by, now):
+            judged.add(owner)
     await _keep(db, plan, people.values(), judged, now, policy)
     return results
 
@@ -76,14 +92,18 @@ async def change(
 ) -> Contact:
     """Change one contact that is there, and score it.
 
-    Raises NotFound; Conflict if its new address is another contact's.
+    Raises NotFound; Conflict if its new address is another contact's; InvalidInput with a pointer to each property
+    that cannot be read as its declared type.
     """
     plan = await plans.hold(db)
+    read = _typed(wanted, plan)
+    if isinstance(read, Refused):
+        raise read.fault()
     if "email" in wanted.said and wanted.email is not None:
         await _claim_address(db, contact, wanted.email)
     await lock_existing(db, contact)
     people = await contacts.load(db, [contact])
-    judged = {contact} if _apply(people[contact], wanted, by, now) else set()
+    judged = {contact} if _apply(people[contact], read, by, now) else set()
     await _keep(db, plan, people.values(), judged, now, policy)
     return people[contact]
 
@@ -114,6 +134,14 @@ async def _claim_address(db: Connection, contact: UUID, email: str) -> None:
     )
     if await identity.find(db, (EMAIL, email)) != contact:
         raise Conflict("another contact has this address", "/email")
+
+
+def _typed(wanted: Change, plan: Plan) -> Change | Refused:
+    """The change with its properties of the types that are declared as the transaction sees them."""
+    if not wanted.properties or not plan.contacts.declared:
+        return wanted
+    properties, wrong = declared.read_all(wanted.properties, plan.contacts)
+    return Refused(wrong) if wrong else replace(wanted, properties=properties)
 
 
 def _apply(contact: Contact, change: Change, by: str, now: datetime) -> bool:

@@ -197,7 +197,7 @@ def absence_rules(facts: Facts, rules: Sequence[Owned]) -> Any:
     )
     begins = func.greatest(func.coalesce(last.c.newest, base.c.made_on), from_day, type_=Date)
     # Integers divide towards nought, so a silence that has not begun is no full stretch.
-    stretches = (AS_OF - begins).op("/")(sheet.c.after_days)
+    stretches = cast(AS_OF - begins, Integer).op("/")(sheet.c.after_days)
     times = cast(func.greatest(ZERO, func.least(stretches, sheet.c.max_times)), Integer)
     grows = or_(sheet.c.max_times.is_(None), times < sheet.c.max_times)
     next_on = case((grows, begins + (times + ONE) * sheet.c.after_days))

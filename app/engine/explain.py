@@ -19,7 +19,8 @@ from app.engine.sources import STORED, Source
 from app.store.db import Connection, Statement
 
 
-class Contribution(NamedTuple):
+@dataclass(frozen=True)
+class Contribution:
     """What one rule, or one adjustment, gives a contact."""
 
     contact_id: UUID

@@ -1,8 +1,8 @@
 """What the formula asks of each contact, once for all rules: which conditions hold, which numbers they name, resets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -111,50 +111,38 @@ class Facts:
         keys = {
             name.removeprefix(prefix) for prefix in (SCORE, BAND) for name in self._names if name.startswith(prefix)
         }
-        seen = of(activity, who.c.contact_id, activity.c.last_event_at).lateral("seen")
+        # Inside, the owner is the contact's row: `who` is not among this select's tables, and would be added to them.
+        me = contact.c.id
+        seen = of(activity, me, activity.c.last_event_at).lateral("seen")
         columns = [contact, seen.c.last_event_at]
         for key in sorted(keys):
             model = terms.models[key].id
-            value = of(score, who.c.contact_id, score.c.value).where(score.c.model_id == model)
+            value = of(score, me, score.c.value).where(score.c.model_id == model)
             columns.append(value.scalar_subquery().label(f"score_{model}"))
         for name in self._names:
             if name.startswith(MEASURE):
-                columns += self._measure(who, name.removeprefix(MEASURE), terms.measures[name.removeprefix(MEASURE)])
+                columns += self._measure(me, name.removeprefix(MEASURE), terms.measures[name.removeprefix(MEASURE)])
         return of(contact, who.c.contact_id, *columns).select_from(contact.join(seen, TRUE)).lateral("person")
 
-    def _measure(self, who: Any, key: str, term: MeasureTerm) -> list[Any]:
+    def _measure(self, me: Any, key: str, term: MeasureTerm) -> list[Any]:
         """A measure's value, and the day on which it next changes by itself."""
         tally, of = self.source.tally, self.source.of
-        counter, inside = tally.c.counter_id == literal(term.counter_id, Integer), tally.c.day <= AS_OF
-        leaves = NO_DAY
-        if term.window_days is not None:
-            window = literal(term.window_days, Integer)
-            inside, leaves = and_(inside, tally.c.day > AS_OF - window), tally.c.day + window
-        value: Any
-        match term.aggregate:
-            case Aggregate.COUNT:
-                value = func.sum(tally.c.n)
-            case Aggregate.SUM:
-                value = func.sum(cast(tally.c.key, Numeric) * tally.c.n)
-            case Aggregate.DISTINCT:
-                value = func.count(tally.c.key.distinct())
-        sums = of(tally, who.c.contact_id, func.coalesce(value, ZERO)).where(counter, inside)
+        value, counter, inside = measured(term, tally, AS_OF)
+        leaves = NO_DAY if term.window_days is None else tally.c.day + literal(term.window_days, Integer)
+        sums = of(tally, me, value).where(counter, inside)
         moves = func.min(case((tally.c.day > AS_OF, tally.c.day), (inside, leaves)))
-        changes = of(tally, who.c.contact_id, moves).where(counter)
+        changes = of(tally, me, moves).where(counter)
         return [sums.scalar_subquery().label(f"measure_{key}"), changes.scalar_subquery().label(f"moves_{key}")]
 
     def _made(self, person: Any) -> dict[str, Any]:
         """The columns of the fields that the deployment has made."""
-        found: dict[str, Any] = {}
-        for name in self._names:
-            if name.startswith(SCORE):
-                found[name] = person.c[f"score_{self._vocabulary.models[name.removeprefix(SCORE)].id}"]
-            elif name.startswith(BAND):
-                term = self._vocabulary.models[name.removeprefix(BAND)]
-                found[name] = band_name(person.c[f"score_{term.id}"], term.bands)
-            elif name.startswith(MEASURE):
-                found[name] = person.c[f"measure_{name.removeprefix(MEASURE)}"]
-        return found
+        models = self._vocabulary.models
+        return made(
+            self._names,
+            self._vocabulary,
+            lambda key: person.c[f"score_{models[key].id}"],
+            lambda key: person.c[f"measure_{key}"],
+        )
 
     def _flip(self, tree: Condition, person: Any) -> Any:
         """The first day on which a condition may turn by itself."""
@@ -206,6 +194,51 @@ class Facts:
         if self.detailed:
             columns.append(cast(said.get("details", null()), JSONB).label("details"))
         return select(*columns)
+
+
+def made(
+    names: Iterable[str], contacts: Vocabulary, score: Callable[[str], Any], measure: Callable[[str], Any]
+) -> dict[str, Any]:
+    """The columns of those of these fields that the deployment has made.
+
+    `score` gives the column of the score in a model, `measure` that of a measure, both by key.
+    """
+    found: dict[str, Any] = {}
+    for name in names:
+        if name.startswith(SCORE):
+            found[name] = score(name.removeprefix(SCORE))
+        elif name.startswith(BAND):
+            key = name.removeprefix(BAND)
+            found[name] = band_name(score(key), contacts.models[key].bands)
+        elif name.startswith(MEASURE):
+            found[name] = measure(name.removeprefix(MEASURE))
+    return found
+
+
+class Measured(NamedTuple):
+    """A measure over the tallies of one contact."""
+
+    value: Any
+    counter: Any
+    """Which tallies are its counter's."""
+    inside: Any
+    """Which of these are inside its window."""
+
+
+def measured(term: MeasureTerm, tally: Any, as_of: Any) -> Measured:
+    """A measure over something with a tally's columns, on the UTC day `as_of`."""
+    inside = tally.c.day <= as_of
+    if term.window_days is not None:
+        inside = and_(inside, tally.c.day > as_of - literal(term.window_days, Integer))
+    value: Any
+    match term.aggregate:
+        case Aggregate.COUNT:
+            value = func.sum(tally.c.n)
+        case Aggregate.SUM:
+            value = func.sum(cast(tally.c.key, Numeric) * tally.c.n)
+        case Aggregate.DISTINCT:
+            value = func.count(tally.c.key.distinct())
+    return Measured(func.coalesce(value, ZERO), tally.c.counter_id == literal(term.counter_id, Integer), inside)
 
 
 def in_force(adjustment: Any) -> list[Any]:

@@ -126,6 +126,7 @@ def _profile_rules(facts: Facts, rules: Sequence[Owned]) -> Any:
     units = case((number.is_not(None), func.greatest(func.least(number, sheet.c.most), sheet.c.least)))
     by_unit = func.round(sheet.c.points * func.coalesce(units, ZERO), 2)
     held = func.greatest(func.least(by_unit, sheet.c.max_points), -sheet.c.max_points)
+    raw = case((sheet.c.unit.is_not(None), by_unit))
     next_on = func.least(base.c.flips[sheet.c.asked], base.c.unit_moves[sheet.c.unit])
     return facts.given(
         base,
@@ -133,7 +134,7 @@ def _profile_rules(facts: Facts, rules: Sequence[Owned]) -> Any:
         count=case((holds, ONE), else_=ZERO),
         points=case((~holds, ZERO), (sheet.c.unit.is_(None), sheet.c.points), else_=held),
         next_change_on=next_on,
-        details=func.jsonb_build_object("units", cast(units, Text), "raw", cast(by_unit, Text)),
+        details=func.jsonb_strip_nulls(func.jsonb_build_object("units", cast(units, Text), "raw", cast(raw, Text))),
     ).select_from(base.join(sheet, or_(holds, next_on.is_not(None))))
 
 

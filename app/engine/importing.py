@@ -1,4 +1,4 @@
-"""Contacts from a CSV file: read line by line, typed by the mapping, stored a chunk at a time."""
+"""Contacts from a CSV file: read line by line, typed by mapping and declarations, stored a chunk at a time."""
 
 import csv
 import io
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
 from app import clock
-from app.engine import contacts
-from app.engine.conditions import READERS, is_clean
-from app.engine.contacts import Change
-from app.engine.fields import FieldType
+from app.engine import contacts, declared
+from app.engine.conditions import is_clean
+from app.engine.contacts import Change, Refused
+from app.engine.fields import FieldType, Vocabulary
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import Ref, normal_email
 from app.engine.plan import Plans
@@ -38,6 +38,11 @@ class Target(NamedTuple):
 
     name: str
     type: FieldType | None = None
+
+    @property
+    def property_name(self) -> str | None:
+        """None for a field."""
+        return self.name.removeprefix(_PROPERTY) if self.name.startswith(_PROPERTY) else None
 
 
 class LineError(NamedTuple):
@@ -108,14 +113,15 @@ async def run(
 ) -> Report:
     """Import a UTF-8 CSV with a heading line; each chunk of lines commits, a line whole or not at all.
 
-    Raises InvalidInput if there is no heading, or the mapping names a column that the heading lacks; Unavailable if the
-    database stays out of reach, with the chunks before committed.
+    Raises InvalidInput if there is no heading, or the mapping names a column that the heading lacks or a type that is
+    not the declared one; Unavailable if the database stays out of reach, with the chunks before committed.
     """
     report = Report()
+    plan = await committed(database, plans.hold)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    chunk: list[tuple[int, Ref, Change]] = []
-    for line, ref, change in _lines(text, mapping, report):
-        chunk.append((line, ref, change))
+    chunk: list[_Line] = []
+    for line in _lines(text, mapping, plan.contacts, report):
+        chunk.append(line)
         if len(chunk) == _CHUNK:
             await _store(database, plans, chunk, by, policy, report)
             chunk = []
@@ -126,22 +132,34 @@ async def run(
     return report
 
 
+class _Line(NamedTuple):
+    """What one line says of whom, and from which column it has each property."""
+
+    number: int
+    ref: Ref
+    change: Change
+    columns: dict[str, str]
+
+
 async def _store(
     database: Database,
     plans: Plans,
-    chunk: list[tuple[int, Ref, Change]],
+    chunk: list[_Line],
     by: str,
     policy: SoftPolicy,
     report: Report,
 ) -> None:
     if not chunk:
         return
-    changes = [(ref, change) for _, ref, change in chunk]
+    changes = [(line.ref, line.change) for line in chunk]
     results = await committed(database, lambda db: contacts.upsert(db, plans, changes, by, clock.now(), policy))
     new: set[object] = set()
-    for (line, _, _), result in zip(chunk, results, strict=True):
-        if result.is_conflict:
-            report.refuse(LineError(line, "email", "another contact has this address"))
+    for line, result in zip(chunk, results, strict=True):
+        if isinstance(result, Refused):  # declared since the import began
+            name, detail = next(iter(result.wrong.items()))
+            report.refuse(LineError(line.number, line.columns[name], detail))
+        elif result.is_conflict:
+            report.refuse(LineError(line.number, "email", "another contact has this address"))
         elif result.is_new and result.contact not in new:
             new.add(result.contact)
             report.created += 1
@@ -149,13 +167,15 @@ async def _store(
             report.updated += 1
 
 
-def _lines(text: io.TextIOWrapper, mapping: Mapping, report: Report) -> Iterator[tuple[int, Ref, Change]]:
+def _lines(text: io.TextIOWrapper, mapping: Mapping, known: Vocabulary, report: Report) -> Iterator[_Line]:
     reader = csv.reader(text)
     try:
         heading = next(reader)
     except (StopIteration, csv.Error):
         raise InvalidInput(Fault("", "the file is empty: expected a heading line and lines below it")) from None
-    columns = _columns(heading, mapping)
+    columns = _columns(heading, mapping, known)
+    named = zip(heading, columns, strict=True)
+    sources = {to.property_name: column for column, to in named if to is not None and to.property_name is not None}
     while True:
         line = reader.line_num + 1
         try:
@@ -168,13 +188,13 @@ def _lines(text: io.TextIOWrapper, mapping: Mapping, report: Report) -> Iterator
         if not any(cells):
             continue
         try:
-            yield (line, *_read(cells, columns, heading))
+            yield _Line(line, *_read(cells, columns, heading), sources)
         except _Wrong as wrong:
             report.refuse(LineError(line, wrong.column, wrong.detail))
 
 
-def _columns(heading: list[str], mapping: Mapping) -> list[Target | None]:
-    """Where each column goes. Raises InvalidInput."""
+def _columns(heading: list[str], mapping: Mapping, known: Vocabulary) -> list[Target | None]:
+    """Where each column goes, and what type it is read as if that is said or declared. Raises InvalidInput."""
     if not any(column.strip() for column in heading):
         raise InvalidInput(Fault("", "the first line is blank: expected a heading line and lines below it"))
     if not all(is_clean(column) for column in heading):
@@ -188,7 +208,22 @@ def _columns(heading: list[str], mapping: Mapping) -> list[Target | None]:
             detail = f"another column goes to {target.name!r} already; map one of them elsewhere, or to null"
             raise InvalidInput(Fault(_pointer(column), detail))
         taken |= {target.name} if target is not None else set()
+    faults: list[Fault] = []
+    columns = [_as_declared(target, column, known, faults) for column, target in zip(heading, columns, strict=True)]
+    if faults:
+        raise InvalidInput(*faults)
     return columns
+
+
+def _as_declared(target: Target | None, column: str, known: Vocabulary, faults: list[Fault]) -> Target | None:
+    """The target with the type that is declared, if any; a fault if the mapping says another."""
+    name = target.property_name if target is not None else None
+    kind = declared.type_of(name, known) if name is not None else None
+    if target is None or kind is None:
+        return target
+    if target.type not in (None, kind):
+        faults.append(Fault(_pointer(column), f"{name!r} is declared as {kind}; say that, or no type"))
+    return Target(target.name, kind)
 
 
 def _pointer(column: str) -> str:
@@ -220,8 +255,8 @@ def _read(cells: list[str], columns: list[Target | None], heading: list[str]) ->
         if not is_clean(cell):
             raise _Wrong(column, "the text is not UTF-8, holds a NUL, or is too long")
         try:
-            if target.name.startswith(_PROPERTY):
-                properties[target.name.removeprefix(_PROPERTY)] = _typed(cell.strip(), target.type)
+            if target.property_name is not None:
+                properties[target.property_name] = _typed(cell.strip(), target.type)
             else:
                 fields[target.name] = _field(target.name, cell.strip())
         except ValueError as fault:
@@ -245,7 +280,7 @@ def _field(name: str, cell: str) -> Any:  # Any: by the field
         case "email":
             return normal_email(cell)
         case "tags":
-            return tuple(tag.strip() for tag in cell.replace(";", ",").split(",") if tag.strip())
+            return tuple(_typed(cell, FieldType.TAGS))
         case "opted_out" | "bounced":
             return _typed(cell, FieldType.BOOLEAN)
         case _:
@@ -255,15 +290,10 @@ def _field(name: str, cell: str) -> Any:  # Any: by the field
 
 
 def _typed(cell: str, kind: FieldType | None) -> Any:  # Any: JSON
-    """A cell as a JSON value: of the type declared, else by its look."""
+    """A cell as a JSON value: of the type said or declared, else by its look. Raises ValueError."""
     if kind is None:
         return _by_look(cell)
-    value = READERS[kind](cell)
-    if value is None:
-        raise ValueError(f"expected {kind}")
-    if kind is FieldType.DATETIME:
-        return cell
-    return _number(cell) if kind is FieldType.NUMBER else value
+    return declared.read(cell.replace(";", ",") if kind is FieldType.TAGS else cell, kind)
 
 
 def _by_look(cell: str) -> str | int | float | bool:
@@ -274,10 +304,6 @@ def _by_look(cell: str) -> str | int | float | bool:
     whole, dot, part = digits.partition(".")
     plain = whole.isascii() and whole.isdigit() and (whole == "0" or whole[0] != "0") and len(digits) <= 15
     if plain and (not dot or (part.isascii() and part.isdigit())):
-        return _number(cell)
+        number: int | float = declared.read(cell, FieldType.NUMBER)
+        return number
     return cell
-
-
-def _number(cell: str) -> int | float:
-    number = float(cell)
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number

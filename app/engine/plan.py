@@ -50,6 +50,11 @@ class Plan:
         """Of all live models, by what is stored."""
         return Explainer(self.models, self.contacts)
 
+    @cached_property
+    def replays(self) -> dict[str, list[Explainer]]:
+        """What `replay` has compiled, by the model's key."""
+        return {}
+
     def dependent_on(self, keys: set[str]) -> list[LiveModel]:
         """The live models of these keys, and all that depend on them by whatever way."""
         reached = set(keys)

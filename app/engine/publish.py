@@ -36,6 +36,11 @@ class _Frozen(NamedTuple):
     spec: dict[str, Any]  # Any: JSON
     rules: list[Rule]
 
+    @property
+    def said(self) -> dict[str, Any]:  # Any: JSON
+        """As `live_model` reads it."""
+        return {"spec": self.spec, "rules": [rule.to_json() for rule in self.rules], "bands": self.bands}
+
 
 async def publish(
     db: Connection,
@@ -70,6 +75,16 @@ async def publish(
     for grid in await _grids_of(db, key, read_bands(frozen.bands)):
         await publish(db, grid, by, now, side_effects=side_effects, starts_at=starts_at)
     return Published(made, job)
+
+
+async def drafted(db: Connection, key: str) -> tuple[LiveModel, dict[str, Any]]:  # Any: JSON
+    """The draft as if it counted, without counters; parsed, and as `live_model` reads it. Raises as `publish` does."""
+    model = await db.fetchrow("SELECT * FROM scoring_model WHERE key = $1", key)
+    if model is None:
+        raise NotFound(f"there is no scoring model {key!r}")
+    contacts = await plans.vocabulary(db)
+    frozen = await _freeze(db, dict(model), contacts)
+    return live_model(model["id"], key, 0, frozen.said, contacts), frozen.said
 
 
 async def _freeze(db: Connection, model: Mapping[str, Any], contacts: Vocabulary) -> _Frozen:  # Any: columns
@@ -133,8 +148,7 @@ async def _grids_of(db: Connection, key: str, bands: Sequence[Band]) -> list[str
 
 def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> None:
     """Raises Conflict if this version could not count beside what counts already."""
-    said = {"spec": frozen.spec, "rules": [rule.to_json() for rule in frozen.rules], "bands": frozen.bands}
-    mine = live_model(model_id, key, 0, said, plan.contacts)
+    mine = live_model(model_id, key, 0, frozen.said, plan.contacts)
     live = {model.key: model for model in plan.models if model.key != key}
     missing = sorted(mine.depends_on - live.keys() - {key})
     if missing:

@@ -12,24 +12,31 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     Date,
     DateTime,
     Numeric,
     SmallInteger,
+    Text,
     Uuid,
     and_,
     bindparam,
+    case,
+    cast,
     column,
     false,
     func,
     literal_column,
+    null,
     or_,
     select,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.engine import tally
-from app.engine.compile import utc_day
+from app.engine.compile import typed, utc_day
+from app.engine.fields import FIXED, FieldType, Scope
 from app.engine.tally import Counter
 from app.store.tables import Activity, Adjustment, Contact, ContactPast, Event, Score, Tally, core
 
@@ -135,12 +142,10 @@ def _then(who: Any) -> Any:
         .scalar_subquery()
     )
     row = func.coalesce(was, func.to_jsonb(_contact.table_valued()))
-    then = func.jsonb_populate_record(literal_column("null::contact"), row).table_valued(
-        *(column(one.name, one.type) for one in _contact.c), name="past"
-    )
-    rows = select(then).select_from(
-        who.join(_contact, _contact.c.id == who.c.contact_id).join(then.lateral("past"), literal_column("true"))
-    )
+    columns = (column(one.name, one.type) for one in _contact.c)
+    then = func.jsonb_populate_record(literal_column("null::contact"), row).table_valued(*columns).lateral("then")
+    always = literal_column("true")
+    rows = select(then).select_from(who.join(_contact, _contact.c.id == who.c.contact_id).join(then, always))
     return rows.cte("contact_then")
 
 
@@ -154,6 +159,58 @@ def given_scores() -> Any:
     )
     pairs = contacts.join(given, literal_column("true"))
     return select(contacts.c.contact_id, given.c.model_id, given.c.value).select_from(pairs).subquery("given_score")
+
+
+def made_up(counters: Mapping[int, Counter]) -> Source:
+    """The contact and the events that the parameters `said_contact` and `said_events` hold, as JSON text.
+
+    A contact is as the API shows one, events as they are posted, those without a time being of the instant `at`. What
+    is missing, or of another type than its field, is as in a contact that has just been made.
+    """
+    who = STORED.who
+    said = cast(bindparam("said_contact", type_=Text), JSONB)
+    given = select(who.c.contact_id, said.label("said")).cte("said_contact")
+    contact = select(*(_made_up(one, given) for one in _contact.c)).select_from(given).cte("contact_made_up")
+    listed = func.jsonb_array_elements(cast(bindparam("said_events", type_=Text), JSONB))
+    each = listed.table_valued(column("said", JSONB)).render_derived("each")
+    one = each.c.said
+    events = (
+        select(
+            given.c.contact_id,
+            func.coalesce(typed(one["type"], FieldType.TEXT), "").label("type"),
+            func.coalesce(typed(one["source"], FieldType.TEXT), "api").label("source"),
+            func.coalesce(typed(one["occurred_at"], FieldType.DATETIME), AT).label("occurred_at"),
+            func.coalesce(one["properties"], literal_column("'{}'::jsonb")).label("properties"),
+        )
+        .select_from(given.join(each, literal_column("true")))
+        .cte("event_made_up")
+    )
+    last = func.max(func.least(events.c.occurred_at, AT))
+    seen = func.greatest(select(last).scalar_subquery(), typed(given.c.said["last_event_at"], FieldType.DATETIME))
+    never: Any = literal_column("'-infinity'::timestamptz")
+    activity = select(given.c.contact_id, func.coalesce(seen, never).label("last_event_at")).cte("activity_made_up")
+    counted = tally.matched(events, counters).cte("counted")
+    return replace(STORED, tally=counted, contact=contact, activity=activity, adjustment=nobody(core(Adjustment)))
+
+
+_FRESH = {"tags": "'{}'::text[]", "properties": "'{}'::jsonb", "bounce_status": "'none'", "soft_bounces": "0"}
+"""What a new contact has, column by column; no flag is raised, and all else is NULL."""
+
+
+def _made_up(column_: Any, given: Any) -> Any:
+    name = column_.name
+    if name == "id":
+        return given.c.contact_id.label("id")
+    value = given.c.said[name]
+    if name == "properties":
+        value = case((func.jsonb_typeof(value) == literal_column("'object'"), value))
+    else:
+        kind = FIXED[Scope.CONTACT].get(f"contact.{name}")
+        value = cast(null(), column_.type) if kind is None else typed(value, kind)
+    fresh: Any = AT if name == "created_at" else literal_column(_FRESH[name]) if name in _FRESH else None
+    if fresh is None and isinstance(column_.type, Boolean):
+        fresh = false()
+    return (value if fresh is None else func.coalesce(value, fresh, type_=column_.type)).label(name)
 
 
 def nobody(table: Any) -> Any:

@@ -54,6 +54,11 @@ class Counter:
     keyed_as: FieldType = FieldType.TEXT
 
     @classmethod
+    def asked(cls, condition: Condition, distinct_by: str | None) -> "Counter":
+        """What a rule counts by."""
+        return cls(condition, None if distinct_by is None else Vocabulary.of(Scope.EVENT).find(distinct_by))
+
+    @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Counter":  # Any: the table's columns
         events = Vocabulary.of(Scope.EVENT)
         by = None if row["keyed_by"] is None else events.find(row["keyed_by"])

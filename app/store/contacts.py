@@ -50,6 +50,15 @@ def _sent(contact: Contact, name: str) -> Any:  # Any: whatever the column holds
 
 async def erase(db: Connection, contact: UUID) -> None:
     """Remove a contact and everything of it. The transaction holds its lock."""
-    for table in ("event", "tally", "score", "activity"):
+    for table in ("event", "tally", "score", "score_change", "adjustment", "activity"):
         await db.execute(f"DELETE FROM {table} WHERE contact_id = $1", contact)
+    await db.execute(
+        """
+        DELETE FROM preview_score
+        WHERE contact_id = $1 AND job_id = ANY(ARRAY(SELECT id FROM job WHERE kind = 'model.preview'))
+        """,
+        contact,
+    )
     await db.execute("DELETE FROM contact WHERE id = $1", contact)
+    # After the row, whose last change a trigger may just have kept.
+    await db.execute("DELETE FROM contact_past WHERE contact_id = $1", contact)

@@ -66,6 +66,16 @@ async def rule(session: AsyncSession, rule_id: UUID) -> tuple[Rule, ScoringModel
     return found[0], found[1]
 
 
+async def history(
+    session: AsyncSession, model: ScoringModel, *, limit: int, before: int | None
+) -> Sequence[ModelVersion]:
+    """A model's versions, the newest first."""
+    query = select(ModelVersion).where(ModelVersion.model_id == model.id)
+    if before is not None:
+        query = query.where(ModelVersion.version < before)
+    return (await session.exec(query.order_by(col(ModelVersion.version).desc()).limit(limit))).all()
+
+
 async def versions(session: AsyncSession, models: Sequence[ScoringModel]) -> dict[int, ModelVersion]:
     """The live version of each model that has one, by the model's id."""
     live = {model.id: model.live_version for model in models if model.live_version is not None}

@@ -358,7 +358,10 @@ class Job(SQLModel, table=True):
     started_at: datetime | None = instant(nullable=True)
     finished_at: datetime | None = instant(nullable=True)
 
-    __table_args__ = (Index("job_created", "created_at", "id"),)
+    __table_args__ = (
+        Index("job_created", "created_at", "id"),
+        Index("job_preview", "id", postgresql_where=text("kind = 'model.preview'")),
+    )
 
 
 class ApiKey(SQLModel, table=True):

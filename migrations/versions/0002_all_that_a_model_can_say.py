@@ -134,6 +134,9 @@ def upgrade() -> None:
     )
     op.add_column("counter", sa.Column("keyed_by", sa.Text(), nullable=True))
     op.add_column("counter", sa.Column("keyed_as", sa.Text(), nullable=True))
+    op.create_index(
+        "job_preview", "job", ["id"], unique=False, postgresql_where=sa.text("kind = 'model.preview'")
+    )
     op.add_column("job", sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("job", sa.Column("starts_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column(
@@ -178,6 +181,7 @@ def downgrade() -> None:
     op.drop_column("model_version", "live_from")
     op.drop_column("model_version", "side_effects")
     op.drop_column("model_version", "spec")
+    op.drop_index("job_preview", table_name="job")
     op.drop_column("job", "starts_at")
     op.drop_column("job", "result")
     op.drop_column("counter", "keyed_as")

@@ -94,7 +94,7 @@ async def test_the_pages_of_models_and_of_rules_give_each_once(api: Api) -> None
     ],
 )
 async def test_what_is_wrong_with_a_model_is_pointed_at(api: Api, said: Json, found: list[str]) -> None:
-    assert found == pointers(await api.post("/v1/models", {**ENGAGEMENT, **said}, 422))
+    assert sorted(found) == sorted(pointers(await api.post("/v1/models", {**ENGAGEMENT, **said}, 422)))
     assert [] == (await api.get("/v1/models"))["items"]
 
 
@@ -132,7 +132,7 @@ async def test_a_model_that_is_not_there_is_not_found(api: Api) -> None:
         ("PATCH", f"/v1/rules/{uuid4()}"),
         ("DELETE", f"/v1/rules/{uuid4()}"),
     ]:
-        body = PAGES if path.endswith("/rules") else {"name": "X"}
+        body = PAGES if path.endswith("/rules") else {} if path.endswith("/publish") else {"name": "X"}
         reply = await api.http.request(method, path, json=body if method in ("PATCH", "POST") else None)
         assert "not_found" == said(reply, 404)["code"], (method, path)
 
@@ -150,7 +150,9 @@ async def test_a_rule_is_made_read_changed_listed_and_deleted(api: Api) -> None:
     assert path == reply.headers["location"]
     assert rule == await api.get(path)
     assert {**given, "model": "engagement"} == {
-        name: value for name, value in rule.items() if name not in ("id", "created_at", "updated_at")
+        name: value
+        for name, value in rule.items()
+        if name not in ("id", "created_at", "updated_at") and value is not None
     }
 
     changed = await api.patch(path, {"points": 4, "max_points": None})

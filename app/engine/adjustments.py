@@ -1,0 +1,148 @@
+"""Points by hand, overrides and resets: made and revoked, never changed, so that the past can be explained."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat as uuids
+
+from app.engine import contacts
+from app.engine.plan import Plan, Plans
+from app.engine.rules import MAX_POINTS
+from app.engine.scoring import Cause
+from app.errors import Fault, InvalidInput, NotFound
+from app.store.db import Connection
+
+
+class Kind(StrEnum):
+    POINTS = "points"
+    OVERRIDE = "override"
+    RESET = "reset"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody asks for; docs/scoring.md says what each kind does. `model` None: a reset of all models."""
+
+    kind: Kind
+    model: str | None
+    points: Decimal | None
+    reason: str
+    from_day: date | None = None
+    ends_on: date | None = None
+
+
+async def make(
+    db: Connection, plans: Plans, contact: UUID, wanted: Wanted, by: str, now: datetime
+) -> dict[str, Any]:  # Any: the table's columns
+    """Keep the adjustment and score the contact by it. A new override ends the one before.
+
+    Runs in the caller's transaction. Raises NotFound, or InvalidInput with a pointer to each fault.
+    """
+    plan = await plans.hold(db)
+    model_id = _model(plan, wanted)
+    _check(wanted, now)
+    await contacts.lock_existing(db, contact)
+    if wanted.kind is Kind.OVERRIDE:
+        await db.execute(
+            """
+            UPDATE adjustment SET revoked_at = $3, revoked_by = $4
+            WHERE contact_id = $1 AND model_id = $2 AND kind = 'override' AND revoked_at IS NULL
+            """,
+            contact,
+            model_id,
+            now,
+            by,
+        )
+    made = await db.fetchrow(
+        """
+        INSERT INTO adjustment
+            (contact_id, id, model_id, kind, points, from_day, reason, made_by, created_at, ends_on)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *
+        """,
+        contact,
+        uuids.uuid7(),
+        model_id,
+        str(wanted.kind),
+        wanted.points,
+        _from_day(wanted, now),
+        wanted.reason,
+        by,
+        now,
+        wanted.ends_on,
+    )
+    assert made is not None
+    await plan.scorer.score(db, [contact], now, Cause.ADJUSTMENT)
+    return {**dict(made), "model": wanted.model}
+
+
+async def revoke(db: Connection, plans: Plans, contact: UUID, adjustment: UUID, by: str, now: datetime) -> None:
+    """End an adjustment now: as if it had never been, from here on. Raises NotFound if none is there to revoke."""
+    plan = await plans.hold(db)
+    await contacts.lock_existing(db, contact)
+    revoked = await db.fetchval(
+        """
+        UPDATE adjustment SET revoked_at = $3, revoked_by = $4
+        WHERE contact_id = $1 AND id = $2 AND revoked_at IS NULL RETURNING id
+        """,
+        contact,
+        adjustment,
+        now,
+        by,
+    )
+    if revoked is None:
+        raise NotFound("the contact has no such adjustment, or it is revoked already")
+    await plan.scorer.score(db, [contact], now, Cause.ADJUSTMENT)
+
+
+async def page(
+    db: Connection, contact: UUID, *, limit: int, before: UUID | None
+) -> list[dict[str, Any]]:  # Any: the table's columns
+    """A contact's adjustments, the newest first, those that have ended among them; `model` is the model's key."""
+    rows = await db.fetch(
+        """
+        SELECT a.*, m.key AS model FROM adjustment a LEFT JOIN scoring_model m ON m.id = a.model_id
+        WHERE a.contact_id = $1 AND ($2::uuid IS NULL OR a.id < $2) ORDER BY a.id DESC LIMIT $3
+        """,
+        contact,
+        before,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+def _model(plan: Plan, wanted: Wanted) -> int | None:
+    if wanted.model is None:
+        if wanted.kind is Kind.RESET:
+            return None
+        raise InvalidInput(Fault("/model", "expected the key of a scoring model; only a reset may be of all"))
+    term = plan.contacts.models.get(wanted.model)
+    if term is None:
+        raise InvalidInput(Fault("/model", f"there is no scoring model {wanted.model!r}"))
+    return term.id
+
+
+def _check(wanted: Wanted, now: datetime) -> None:
+    faults = []
+    if wanted.kind is Kind.RESET and wanted.points is not None:
+        faults.append(Fault("/points", "a reset has none"))
+    if wanted.kind is not Kind.RESET:
+        if wanted.points is None:
+            faults.append(Fault("/points", f"a {wanted.kind} adjustment needs them"))
+        elif abs(wanted.points) > MAX_POINTS or wanted.points != wanted.points.quantize(Decimal("0.01")):
+            faults.append(Fault("/points", f"expected at most {MAX_POINTS} with two decimals"))
+        if wanted.from_day is not None:
+            faults.append(Fault("/from_day", "only a reset has one"))
+    if wanted.ends_on is not None and wanted.ends_on <= now.date():
+        faults.append(Fault("/ends_on", "expected a day after today (UTC)"))
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _from_day(wanted: Wanted, now: datetime) -> date | None:
+    if wanted.kind is not Kind.RESET:
+        return None
+    return wanted.from_day or now.date() + timedelta(days=1)
