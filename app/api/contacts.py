@@ -17,7 +17,7 @@ from app.api.guard import Reader, Writer
 from app.api.json import JsonResponse
 from app.api.services import Kit
 from app.api.shapes import Email, Line, Properties, Shape
-from app.engine import contacts, importing
+from app.engine import contacts, importing, merging
 from app.engine.contacts import Change, Refused
 from app.engine.transactions import committed
 from app.errors import Conflict, Fault, InvalidInput, NotFound
@@ -129,6 +129,25 @@ async def patch_contact(contact_id: UUID, given: ContactPatch, kit: Kit, key: Wr
 async def delete_contact(contact_id: UUID, kit: Kit, _: Writer) -> Response:
     await committed(kit.database, lambda db: contacts.erase(db, kit.plans, contact_id))
     return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+class MergeIn(Shape):
+    other: UUID = Field(description="The contact that becomes part of this one, and is gone")
+
+
+@router.post(
+    "/{contact_id}/merge",
+    response_model=ContactOut,
+    summary="Make another contact part of this one",
+    description="Events, identities and adjustments move here, and everything is counted and scored anew, so that "
+    "nothing counts twice. This one's words and address stay, its gaps are filled; an opt-out of either stays.",
+)
+async def merge_contact(contact_id: UUID, given: MergeIn, kit: Kit, _: Writer) -> JsonResponse:
+    row = await committed(
+        kit.database,
+        lambda db: merging.merge(db, kit.plans, contact_id, given.other, clock.now(), kit.policy),
+    )
+    return JsonResponse(_shown(row))
 
 
 class LineErrorOut(BaseModel):

@@ -144,7 +144,7 @@ def _then(who: Any) -> Any:
     row = func.coalesce(was, func.to_jsonb(_contact.table_valued()))
     columns = (column(one.name, one.type) for one in _contact.c)
     then = func.jsonb_populate_record(literal_column("null::contact"), row).table_valued(*columns).lateral("then")
-    always = literal_column("true")
+    always: Any = literal_column("true")
     rows = select(then).select_from(who.join(_contact, _contact.c.id == who.c.contact_id).join(then, always))
     return rows.cte("contact_then")
 

@@ -14,7 +14,7 @@ _ARRAYS = {
     "opted_out": "bool", "opted_out_at": "timestamptz", "opted_out_reason": "text", "opted_out_by": "text",
     "bounced": "bool", "bounced_at": "timestamptz", "bounced_reason": "text", "bounced_by": "text",
     "bounce_status": "text", "soft_bounces": "int", "email_since": "timestamptz", "bounces_since": "timestamptz",
-    "updated_at": "timestamptz",
+    "created_at": "timestamptz", "updated_at": "timestamptz",
 }  # fmt: skip
 """The columns that are written, and the type of each one's array. Tags and properties travel as JSON text."""
 
