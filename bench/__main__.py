@@ -1,4 +1,4 @@
-"""Run the benches: `python -m bench [ingest] [single] [scale] [page]`, on an embedded Postgres of their own."""
+"""Run the benches: `python -m bench [ingest] [single] [scale] [page] [rules]`, on an embedded Postgres of their own."""
 
 import argparse
 import asyncio
@@ -8,23 +8,24 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
 from rich.console import Console
-from rich.table import Table
 
 from app import clock, logs
 from app.api.events import _new, read
 from app.store import schema
 from app.store.db import Database
 from app.store.embedded import EmbeddedPostgres
-from bench import client, world
+from bench import client, engine, world
+from bench.tables import table
 
 _KEY = "lt_bench_key_of_this_run_alone"
 _BATCH = 1_000
@@ -62,7 +63,8 @@ async def ingest(bench: Bench) -> None:
         floor = await _copy(bench, batches)
         load = await client.send(bench.port, [client.request("/v1/events", {"events": b}, _KEY) for b in batches], 4)
         rounds.append((50_000 / load.seconds, floor, load.percentile(0.99)))
-    _table(
+    table(
+        console,
         "Scored ingest, batches of 1,000 through HTTP, 4 connections; floor: asyncpg COPY of the same rows",
         ("scored events/s", "COPY rows/s", "ratio", "p99 of a batch, ms"),
         *((f"{a:,.0f}", f"{b:,.0f}", f"{a / b:.3f}", f"{c * 1000:.0f}") for a, b, c in rounds),
@@ -81,7 +83,8 @@ async def single(bench: Bench) -> None:
         load = await client.send(bench.port, [client.request("/v1/events", event, _KEY) for event in flat], 64)
         rounds.append((load, floor))
     lone = await client.send(bench.port, [client.request("/v1/events", e, _KEY) for e in bench.bodies(300)[0]], 1)
-    _table(
+    table(
+        console,
         "Requests of one event, 64 connections; floor: an endpoint of the same app that only parses the body",
         ("requests/s", "floor requests/s", "ratio", "p50 ms", "p99 ms"),
         *(
@@ -131,7 +134,8 @@ async def page(bench: Bench) -> None:
         await _repeat(lambda: pool.fetch(_SAME_SQL), 2_000, 8)
         rounds.append((load, 2_000 / (time.perf_counter() - began)))
     await pool.close()
-    _table(
+    table(
+        console,
         f"A page of 50 of {bench.people:,} contacts by score range, GraphQL, 8 clients; floor: the same SQL by asyncpg",
         ("pages/s", "floor pages/s", "ratio", "p50 ms", "p99 ms"),
         *(
@@ -164,7 +168,8 @@ async def scale(bench: Bench) -> None:
             rates.append((30_000 / load.seconds, floor))
         rows.append((bench.people, median(a for a, _ in rates), median(b for _, b in rates)))
     first = rows[0][1] / rows[0][2]
-    _table(
+    table(
+        console,
         "Scored ingest as the base grows; floor: asyncpg COPY of the same rows",
         ("contacts", "scored events/s", "COPY rows/s", "ratio", "against the first"),
         *((f"{n:,}", f"{a:,.0f}", f"{b:,.0f}", f"{a / b:.3f}", f"{a / b / first:.2f}") for n, a, b in rows),
@@ -229,16 +234,6 @@ async def _repeat(work: Callable[[], Awaitable[object]], times: int, lanes: int)
     await asyncio.gather(*(lane() for _ in range(lanes)))
 
 
-def _table(title: str, heading: tuple[str, ...], *rows: tuple[str, ...]) -> None:
-    table = Table(*heading, title=title, title_justify="left")
-    for column in table.columns:
-        column.justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print()
-
-
 @contextlib.asynccontextmanager
 async def _started(url: str) -> AsyncIterator[int]:
     with socket.socket() as probe:
@@ -258,6 +253,16 @@ async def _started(url: str) -> AsyncIterator[int]:
         await process.wait()
 
 
+async def rules(url: str, people: int) -> None:
+    """Publishing, the roll-over and explaining, on a workspace of their own: it needs no server."""
+    async with Database(url, 6) as database:
+        await schema.migrate(database.engine)
+        await engine.seed(database, people, console)
+        await engine.publishing(database, url, people, console)
+        await engine.rollover(database, people, console)
+        await engine.explaining(database, url, console)
+
+
 BENCHES = {"ingest": ingest, "single": single, "scale": scale, "page": page}
 
 
@@ -273,14 +278,24 @@ async def _run(url: str, chosen: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", nargs="*", choices=[*BENCHES, []], default=[], help="which; all if left out")
-    chosen = parser.parse_args().bench or list(BENCHES)
+    parser.add_argument("bench", nargs="*", choices=[*BENCHES, "rules", []], default=[], help="which; all if left out")
+    parser.add_argument("--people", type=int, default=1_000_000, help="contacts of the bench 'rules', ten events each")
+    given = parser.parse_args()
+    chosen = given.bench or [*BENCHES, "rules"]
     logs.configure("WARNING", as_json=False)
     console.print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}\n")
+    served = [name for name in chosen if name != "rules"]
+    if served:
+        _on_a_server_of_its_own(lambda url: _run(url, served))
+    if "rules" in chosen:
+        _on_a_server_of_its_own(lambda url: rules(url, given.people))
+
+
+def _on_a_server_of_its_own(work: Callable[[str], Coroutine[Any, Any, None]]) -> None:
     with tempfile.TemporaryDirectory(prefix="leadtally-bench-", ignore_cleanup_errors=True) as folder:
         embedded = EmbeddedPostgres(Path(folder) / "pg")
         try:
-            asyncio.run(_run(embedded.start(), chosen))
+            asyncio.run(work(embedded.start()))
         finally:
             embedded.stop()
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from app import clock, demo
 from app.engine import drafts, publish, rollout
 from app.engine.plan import Plans
+from app.engine.scoring import Cause
 from app.store.db import Database
 
 _TYPES = ["email.delivered", "email.opened", "email.clicked", "page.viewed", "form.submitted", "crm.activity"]
@@ -63,7 +64,7 @@ async def people(database: Database, have: int, want: int) -> None:
         for chunk in range(first, last + 1, _CHUNK):
             ids = [_id(number) for number in range(chunk, min(chunk + _CHUNK, last + 1))]
             async with database.batch() as db:
-                await (await plans.hold(db)).scorer.score(db, ids, clock.now())
+                await (await plans.hold(db)).scorer.score(db, ids, clock.now(), Cause.CONTACT)
     async with database.hot.acquire() as db:
         await db.execute("VACUUM (ANALYZE) contact, activity, identity, score, event, tally", timeout=600)
         await db.execute("CHECKPOINT", timeout=600)

@@ -16,10 +16,11 @@ from uuid import UUID
 import orjson
 
 from app import clock
+from app.engine import measures, publish, rollout
 from app.engine import plan as plans
-from app.engine import publish, rollout
 from app.engine.conditions import READERS, Json, as_list, parse
 from app.engine.fields import FieldType, Scope, Vocabulary
+from app.engine.measures import Sheet
 from app.engine.plan import Plan
 from app.engine.rollout import Chunk
 from app.engine.rules import SCOPES, Rule
@@ -41,14 +42,14 @@ _EXPECTED = {
     FieldType.TAGS: "expected tags: a list of text, or comma-separated text",
 }
 _INT = 2**63
-# What as_instant() in the database reads, less what Python does not: a value that is taken here must count there.
-_INSTANT = pattern(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?)?", ASCII)
+# What as_instant() in the database reads, for a value that is taken must count there: zones up to 15:59 from UTC.
+_INSTANT = pattern(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-](0\d|1[0-5])(:?\d\d)?)?)?", ASCII)
 
 
 def read(value: Any, kind: FieldType) -> Any:  # Any: JSON, in and out
     """A value as JSON of its declared type; reading that again changes nothing.
 
-    A number keeps its digits up to 64 bits, and 17 digits beyond; an instant stays the text that was given.
+    Text becomes a whole number exactly, up to 64 bits, else a double; an instant stays the text that was given.
     Raises ValueError with a sentence that says what would be taken.
     """
     typed: Any
@@ -229,7 +230,8 @@ async def _refuse_breaking(db: Connection, name: str, kind: FieldType | None) ->
     before = await plans.vocabulary(db)
     others = {field: type_ for field, type_ in before.declared.items() if field != _FIELD + name}
     after = replace(before, declared=others if kind is None else {**others, _FIELD + name: kind})
-    uses = [*await _uses(db), *(_Use(f"segment {key!r}", said) for key, said in before.segments.items())]
+    uses = [use for sheet in await measures.sheets(db) for use in _uses(sheet)]
+    uses += [_Use(f"segment {key!r}", said) for key, said in before.segments.items()]
     # What cannot be read now, for whatever reason, this change does not break.
     broken = [f"{use.where}: {fault}" for use in uses if (fault := use.fault(after)) and not use.fault(before)]
     if broken:
@@ -239,37 +241,11 @@ async def _refuse_breaking(db: Connection, name: str, kind: FieldType | None) ->
         raise Conflict(f"{what} could not be used as it is; change this first: {told}", "/type" if kind else "")
 
 
-async def _uses(db: Connection) -> list[_Use]:
-    """All that drafts ask of a contact, and versions that count or are about to. Archived models count no more."""
-    versions = await db.fetch(
-        """
-        SELECT m.key, v.version, v.spec, v.rules FROM scoring_model m JOIN model_version v ON v.model_id = m.id
-        WHERE m.archived_at IS NULL AND (
-            v.version = m.live_version OR EXISTS (
-                SELECT FROM job WHERE kind = $1 AND status IN ('queued', 'running')
-                AND payload @> jsonb_build_object('model', m.id, 'version', v.version)
-            )
-        )
-        ORDER BY m.key, v.version
-        """,
-        publish.PUBLISH,
-    )
-    drafts = await db.fetch(
-        """
-        SELECT m.key, m.spec, coalesce(jsonb_agg(r.said ORDER BY r.id) FILTER (WHERE r.id IS NOT NULL), '[]') AS rules
-        FROM scoring_model m LEFT JOIN rule r ON r.model_id = m.id
-        WHERE m.archived_at IS NULL GROUP BY m.id ORDER BY m.key
-        """
-    )
-    sheets = [(f"version {row['version']} of model {row['key']!r}", row) for row in versions]
-    sheets += [(f"the draft of model {row['key']!r}", row) for row in drafts]
-    return [use for where, row in sheets for use in _uses_of(where, row["spec"], row["rules"])]
-
-
-def _uses_of(where: str, spec: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> list[_Use]:  # Any: JSON
-    uses = [_Use(f"{where}, audience", spec.get("audience"))]
-    for rule in map(Rule.from_json, rules):
-        at = f"{where}, rule {rule.name!r}"
+def _uses(sheet: Sheet) -> list[_Use]:
+    """All that a model asks of a contact."""
+    uses = [_Use(f"{sheet.name}, audience", sheet.spec.get("audience"))]
+    for rule in map(Rule.from_json, sheet.rules):
+        at = f"{sheet.name}, rule {rule.name!r}"
         uses.append(_Use(f"{at}, audience", rule.audience))
         if SCOPES[rule.kind] is Scope.CONTACT:
             uses.append(_Use(at, rule.condition))

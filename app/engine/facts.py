@@ -89,7 +89,7 @@ class Facts:
         resets = self.source.of(adjustment, who.c.contact_id, days)
         resets = resets.where(adjustment.c.kind == literal_column("'reset'"), *in_force(adjustment))
         columns = [who.c.contact_id, resets.scalar_subquery().label("resets")]
-        if not self._asked and not self._units and not self.of_kind(RuleKind.ABSENCE):
+        if not self._asked and not self.of_kind(RuleKind.PROFILE) and not self.of_kind(RuleKind.ABSENCE):
             return select(*columns).cte("base")
         person = self._person(who)
         row = contact_row(person, person.c.last_event_at, AS_OF, self._made(person))

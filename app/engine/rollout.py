@@ -4,8 +4,9 @@ Ingest goes on all the while. Each step works contact by contact, in chunks that
 that a worker that dies is followed by one that goes on where it stopped.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from app import clock
@@ -19,7 +20,11 @@ from app.engine.tally import Counter
 from app.store import jobs
 from app.store.db import Connection, Database
 
+Work: TypeAlias = "Callable[[Connection, Chunk], Awaitable[None]]"
+"""What is done on a chunk, in the transaction that locks it."""
+
 _CHUNK = 2_000
+_LANES = 2
 _NOBODY = UUID(int=0)
 
 
@@ -202,23 +207,82 @@ async def count_contacts(db: Connection) -> int:
     return count
 
 
-async def each_chunk(database: Database, job_id: UUID, work: Callable[[Connection, Chunk], Awaitable[None]]) -> None:
+async def each_chunk(database: Database, job_id: UUID, work: Work) -> None:
     """Do `work` on all contacts in the order of their ids: a chunk at a time, locked, in one transaction with its
-    progress."""
-    while True:
+    progress. A few chunks at a time, so that Postgres works on them on several cores.
+
+    `work` may be done twice on a chunk when a worker dies, and on none less than once.
+    """
+    async with database.hot.acquire() as db:
+        cursor = await db.fetchval("SELECT cursor FROM job WHERE id = $1", job_id)
+    walk = _Walk(database, job_id, work, UUID(cursor) if cursor else _NOBODY)
+    try:
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(_LANES):
+                lanes.create_task(walk.lane())
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from faults
+
+
+class _Walk:
+    """Several lanes through all contacts. The job's cursor stays behind the first chunk that is not committed."""
+
+    def __init__(self, database: Database, job_id: UUID, work: Work, low: UUID) -> None:
+        self._database = database
+        self._job_id = job_id
+        self._work = work
+        self._next = low
+        self._claiming = asyncio.Lock()
+        self._begun: dict[UUID, UUID] = {}
+        """The chunks begun and not known to be behind the cursor, in order: from above which id, up to which."""
+        self._done: set[UUID] = set()
+
+    async def lane(self) -> None:
+        while (chunk := await self._claim()) is not None:
+            while not await self._try(*chunk):
+                pass
+
+    async def _claim(self) -> tuple[UUID, UUID] | None:
+        """The next chunk that nobody works on; None at the end."""
+        async with self._claiming, self._database.hot.acquire() as db:
+            low = self._next
+            high = await db.fetchval(
+                """
+                SELECT contact_id FROM (
+                    SELECT contact_id FROM activity WHERE contact_id > $1 ORDER BY contact_id LIMIT $2
+                ) chunk ORDER BY contact_id DESC LIMIT 1
+                """,
+                low,
+                _CHUNK,
+            )
+            if high is None:
+                return None
+            self._next = self._begun[low] = high
+            return low, high
+
+    async def _try(self, low: UUID, high: UUID) -> bool:
+        """One chunk in one transaction; False if a contact was erased meanwhile, and it must be begun again."""
         try:
-            async with database.batch() as db:
+            async with self._database.batch() as db:
                 await plans.share(db)
-                cursor = await db.fetchval("SELECT cursor FROM job WHERE id = $1", job_id)
-                low = UUID(cursor) if cursor else _NOBODY
                 rows = await db.fetch(
-                    "SELECT contact_id FROM activity WHERE contact_id > $1 ORDER BY contact_id LIMIT $2", low, _CHUNK
+                    "SELECT contact_id FROM activity WHERE contact_id > $1 AND contact_id <= $2 ORDER BY contact_id",
+                    low,
+                    high,
                 )
                 contacts = [row["contact_id"] for row in rows]
-                if not contacts:
-                    return
                 await identity.lock(db, contacts)
-                await work(db, Chunk(low, contacts[-1], contacts))
-                await jobs.advance(db, job_id, len(contacts), str(contacts[-1]))
+                await self._work(db, Chunk(low, high, contacts))
+                await jobs.advance(db, self._job_id, len(contacts), str(self._cursor(low)))
         except ContactGone:
-            continue
+            return False
+        self._done.add(low)
+        return True
+
+    def _cursor(self, finished: UUID) -> UUID:
+        """Up to where everything is done once the chunk above `finished` is."""
+        while self._begun and (first := next(iter(self._begun))) in self._done:
+            self._done.discard(first)
+            del self._begun[first]
+        first, high = next(iter(self._begun.items()))
+        return high if first == finished else first

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.engine.fields import Vocabulary
 from app.engine.formula import formula
 from app.engine.sheets import LiveModel
-from app.engine.sources import AT, STORED, Source, span
+from app.engine.sources import AT, STORED
 from app.store.db import Connection, Statement
 from app.store.tables import Score, ScoreChange, core
 
@@ -47,9 +47,7 @@ class Scorer:
 
     def __init__(self, models: Sequence[LiveModel], contacts: Vocabulary) -> None:
         self.models = tuple(models)
-        self._contacts = contacts
-        self._steps = [Statement(_store(level, contacts, STORED)) for level in in_levels(self.models)]
-        self._span_steps: list[Statement] = []
+        self._steps = [Statement(_store(level, contacts)) for level in in_levels(self.models)]
 
     async def score(self, db: Connection, contacts: Sequence[UUID], now: datetime, cause: Cause) -> None:
         """Recompute and store the scores of `contacts`, which the transaction has locked, as of `now`'s UTC day.
@@ -61,13 +59,6 @@ class Scorer:
                 await db.execute(
                     step.sql, *step.arguments(contacts=list(contacts), as_of=now.date(), at=now, cause=str(cause))
                 )
-
-    async def score_span(self, db: Connection, low: UUID, high: UUID, now: datetime, cause: Cause) -> None:
-        """The same for all contacts with ids above `low` and up to `high`."""
-        if not self._span_steps:
-            self._span_steps = [Statement(_store(level, self._contacts, span())) for level in in_levels(self.models)]
-        for step in self._span_steps:
-            await db.execute(step.sql, *step.arguments(low=low, high=high, as_of=now.date(), at=now, cause=str(cause)))
 
 
 def in_levels(models: Sequence[LiveModel]) -> list[list[LiveModel]]:
@@ -84,9 +75,9 @@ def in_levels(models: Sequence[LiveModel]) -> list[list[LiveModel]]:
     return levels
 
 
-def _store(models: Sequence[LiveModel], contacts: Vocabulary, source: Source) -> Any:
+def _store(models: Sequence[LiveModel], contacts: Vocabulary) -> Any:
     """Insert or update each score that is not what is stored, and note that it changed."""
-    total = formula(models, contacts, source).total.subquery("total")
+    total = formula(models, contacts, STORED).total.subquery("total")
     fresh = (
         select(
             total.c.contact_id,
@@ -98,7 +89,7 @@ def _store(models: Sequence[LiveModel], contacts: Vocabulary, source: Source) ->
             case((total.c.override.is_not(None), total.c.computed)).label("computed"),
         )
     ).subquery("fresh")
-    kept = source.of(_score, fresh.c.contact_id, _score).where(_score.c.model_id == fresh.c.model_id).lateral("kept")
+    kept = STORED.of(_score, fresh.c.contact_id, _score).where(_score.c.model_id == fresh.c.model_id).lateral("kept")
     # What is as stored is left out before the insert, for a conflict locks, and so writes, even a row it leaves alone.
     is_new = or_(
         kept.c.contact_id.is_(None),

@@ -45,7 +45,6 @@ AS_OF = bindparam("as_of", type_=Date)
 """The UTC day of which the score is."""
 AT = bindparam("at", type_=DateTime(timezone=True))
 """The instant of that day up to which adjustments count as made."""
-LOW, HIGH = bindparam("low", type_=Uuid), bindparam("high", type_=Uuid)
 
 _contact, _past, _event = core(Contact), core(ContactPast), core(Event)
 _OF_TALLY = ("contact_id", "counter_id", "day", "key", "n")
@@ -61,16 +60,11 @@ class Source:
     activity: Any
     adjustment: Any
     score: Any
-    is_span: bool = False
-    """Whether it is about all contacts with ids above `low` and up to `high`: then plain joins read less."""
 
     def of(self, table: Any, owner: Any, *columns: Any) -> Any:
         """A select of what `table` has of the contact `owner`."""
         key = table.c.id if table is self.contact else table.c.contact_id
-        found = select(*columns).where(key == owner)
-        if self.is_span:
-            return found.where(key > LOW, key <= HIGH)
-        return found.offset(literal_column("0"))
+        return select(*columns).where(key == owner).offset(literal_column("0"))
 
 
 def _named(**rest: Any) -> Source:
@@ -90,21 +84,11 @@ STORED = _named()
 """What is stored, of the contacts that the parameter `contacts` names."""
 
 
-def span() -> Source:
-    """What is stored, of all contacts with ids above `low` and up to `high`."""
-    activity = core(Activity)
-    within = select(activity.c.contact_id).where(activity.c.contact_id > LOW, activity.c.contact_id <= HIGH)
-    return replace(STORED, who=within.subquery("who"), is_span=True)
-
-
 def with_counted(source: Source, counters: Mapping[int, Counter]) -> Source:
     """What is stored, and the tallies of `counters`, which are not stored, counted from all events."""
     if not counters:
         return source
-    events: Any = tally.history()
-    if source.is_span:
-        events = select(_event).where(_event.c.contact_id > LOW, _event.c.contact_id <= HIGH).subquery("history")
-    counted = tally.matched(events, counters).cte("counted")
+    counted = tally.matched(tally.history(), counters).cte("counted")
     both = union_all(
         select(*(source.tally.c[name] for name in _OF_TALLY)), select(*(counted.c[name] for name in _OF_TALLY))
     )

@@ -197,7 +197,7 @@ def _scores(total: Any, models: Sequence[LiveModel]) -> Any:
             for model in models
         )
     )
-    said = literal_column("'%s (rules: %s, until %s)'")
+    said: Any = literal_column("'%s (rules: %s, until %s)'")
     return (
         select(
             found.c.contact_id,

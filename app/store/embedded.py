@@ -23,7 +23,8 @@ from app.errors import Unavailable
 _MARK = "# leadtally"
 _TUNING = f"""
 {_MARK}
-shared_buffers = 256MB
+shared_buffers = 512MB
+checkpoint_timeout = 15min
 max_wal_size = 4GB
 checkpoint_completion_target = 0.9
 wal_compression = on

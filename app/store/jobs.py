@@ -61,8 +61,11 @@ async def enter(db: Connection, job: UUID, phase: str, total: int) -> None:
 
 
 async def advance(db: Connection, job: UUID, steps: int, cursor: str) -> None:
-    """Note progress in the transaction that made it, so that work resumed after a crash begins where it ended."""
-    await db.execute("UPDATE job SET done = done + $2, cursor = $3 WHERE id = $1", job, steps, cursor)
+    """Note progress in the transaction that made it, so that work resumed after a crash begins where it ended.
+
+    The cursor never goes back, whichever of several chunks commits last.
+    """
+    await db.execute("UPDATE job SET done = done + $2, cursor = greatest(cursor, $3) WHERE id = $1", job, steps, cursor)
 
 
 async def finish(

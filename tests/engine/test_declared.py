@@ -126,16 +126,16 @@ def test_a_value_is_read_as_its_declared_type(kind: str, value: Json, typed: Jso
     assert same(read, declared.read(read, TYPES[kind]))
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        *[("boolean", value) for value in (2, 1.0, "", "maybe", "on", [True], {})],
-        *[("number", value) for value in (True, "", "many", "1,5", "NaN", "Infinity", "1e999", [1], {})],
-        *[("text", value) for value in (["a"], {"a": 1})],
-        *[("datetime", value) for value in (20260501, True, "", "2026-02-30", "May 1st", "2026-W18-5", "20260501T12")],
-        *[("tags", value) for value in (1, True, ["a", 1], ["a", None], {})],
-    ],
-)
+NOTHING_OF: dict[str, list[Json]] = {
+    "boolean": [2, 1.0, "", "maybe", "on", [True], {}],
+    "number": [True, "", "many", "1,5", "NaN", "Infinity", "1e999", [1], {}],
+    "text": [["a"], {"a": 1}],
+    "datetime": [20260501, True, "", "2026-02-30", "May 1st", "2026-W18-5", "20260501T12", "2026-05-01T12:00+16:00"],
+    "tags": [1, True, ["a", 1], ["a", None], {}],
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in NOTHING_OF.items() for value in values])
 def test_what_is_nothing_of_the_type_is_refused_in_words(kind: str, value: Json) -> None:
     with pytest.raises(ValueError, match=f"expected {kind}"):
         declared.read(value, TYPES[kind])
@@ -150,7 +150,7 @@ _WRITTEN = st.one_of(
     _NUMERIC.map(str),
     _DATE,
     _DATE.map(lambda text: text + "Z"),
-    _DATE.map(lambda text: text[:16] + "+01:30"),
+    st.builds(lambda text, zone: f"{text[:16]}{zone:+03d}:30", _DATE, st.integers(-24, 24)),
     st.sampled_from(["true", "no", "1", "a,b", "2026-05-01", "2026-05-01T23:59:60Z", "0001-01-01", "2026-05-01T24:00"]),
 )
 _VALUE: st.SearchStrategy[Json] = st.one_of(
@@ -169,11 +169,12 @@ async def test_what_is_taken_is_there_for_conditions_and_reading_it_again_change
             taken.append(declared.read(value, kind))
         except ValueError:
             continue
-    is_there = parse({"field": FIELD, "operator": "notNull"}, Vocabulary.of(Scope.CONTACT, {FIELD: kind}))
+    known = Vocabulary.of(Scope.CONTACT, {FIELD: kind})
+    is_there = parse({"field": FIELD, "operator": "notNull"}, known)
     people = [{"properties": {"x": value}} for value in taken if value != []]  # no tags are as none at all
 
     async with world.database.hot.acquire() as db:
-        found = await trial.matches(db, is_there, Scope.CONTACT, people, TODAY)
+        found = await trial.matches(db, is_there, known, people, TODAY)
 
     assert [] == [person for person, is_found in zip(people, found, strict=True) if not is_found]
     assert all(same(value, declared.read(value, kind)) for value in taken)
@@ -292,7 +293,7 @@ async def test_a_property_declared_while_a_file_is_imported_spoils_only_the_line
     world: World,
 ) -> None:
     text = b"email,Ticked,X\n0@example.com,yes,a\n1@example.com,perhaps,b\n2@example.com,1,c\n"
-    mapping = {"Ticked": importing.Target("properties.x"), "X": importing.Target("properties.y")}
+    mapping: importing.Mapping = {"Ticked": importing.Target("properties.x"), "X": importing.Target("properties.y")}
 
     world.plans = _Meanwhile(lambda: declare(world, "boolean"))
     report = await importing.run(world.database, world.plans, io.BytesIO(text), mapping, "test", POLICY)
@@ -370,7 +371,7 @@ async def test_a_conversion_that_was_broken_off_goes_on_and_counts_nothing_twice
     async with world.database.batch() as other:
         await other.execute("SELECT FROM activity WHERE contact_id = $1 FOR UPDATE", last)
         working = asyncio.create_task(world.run(job))
-        while 2_000 != await world.value("SELECT done FROM job WHERE id = $1", job):
+        while await world.value("SELECT done FROM job WHERE id = $1", job) < 2_000:  # noqa: ASYNC110 - as seen in Postgres
             await asyncio.sleep(0.01)
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -457,7 +458,7 @@ async def test_a_type_that_a_model_which_counts_could_not_use_is_refused_and_say
 
     said = await refusal(world, "boolean")
 
-    assert "version 1 of model 'm', rule 'rule 1': contact.properties.x contains \"v\"" in said
+    assert ": model 'm', rule 'rule 1': contact.properties.x contains \"v\"" in said
     assert "a boolean field has no operator 'contains'" in said
     assert "draft" not in said
 
@@ -479,7 +480,7 @@ async def test_a_type_that_a_version_about_to_count_could_not_use_is_refused(wor
     job = await world.begin_publish("m", [profile(FIELD, "beginsWith", "v", 1)])
     await world.draft("m", [])
 
-    assert "version 1 of model 'm'" in await refusal(world, "tags")
+    assert ": model 'm', rule 'rule 0': " in await refusal(world, "tags")
     await world.run(job)
     await world.publish("m", profile("contact.name", "=", "a", 1))
     assert {"converted": 0, "unreadable": 0} == await retype(world, "tags")

@@ -39,7 +39,7 @@ def test_it_is_made_with_a_locale_that_knows_letters_beyond_ascii_whatever_the_e
             assert "C.UTF-8" == ask(url, "SELECT datcollate FROM pg_database WHERE datname = current_database()")
             for durable in ("fsync", "synchronous_commit", "full_page_writes"):
                 assert "on" == ask(url, f"SHOW {durable}")
-            assert "256MB" == ask(url, "SHOW shared_buffers")
+            assert "512MB" == ask(url, "SHOW shared_buffers")
             assert "" == ask(url, "SHOW listen_addresses")
         finally:
             embedded.stop()
