@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app import clock
 from app.engine import plan as plans
-from app.engine import publish, rollout, rules, sources
+from app.engine import publish, rollout, rules, sources, tally
 from app.engine.checks import event_tree
 from app.engine.formula import formula
 from app.engine.rollout import Chunk
@@ -65,11 +65,13 @@ async def run(database: Database, job_id: UUID) -> None:
         contacts = await plans.vocabulary(db)
         known = await db.fetch("SELECT id, digest FROM counter WHERE filled AND retired_by IS NULL")
     model, fresh = _counting(live_model(model_id, key, 0, draft, contacts), {row["digest"]: row["id"] for row in known})
-    total = formula([model], contacts, sources.with_counted(sources.STORED, fresh)).total.subquery("total")
+    total = formula([model], contacts, sources.STORED_AND_RECOUNTED).total.subquery("total")
     statement = Statement(_compare(total, model_id))
+    recount = tally.Recount(fresh)
 
     async def compare(db: Connection, chunk: Chunk) -> None:
         now = clock.now()
+        await recount.set(db, chunk.contacts)
         arguments = statement.arguments(contacts=chunk.contacts, as_of=now.date(), at=now, job=job_id)
         await db.execute(statement.sql, *arguments)
 

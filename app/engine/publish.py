@@ -8,7 +8,7 @@ from uuid import UUID
 from app.engine import checks, drafts, rules
 from app.engine import plan as plans
 from app.engine.conditions import parse, tests
-from app.engine.fields import Vocabulary
+from app.engine.fields import MEASURE, Vocabulary
 from app.engine.plan import Plan
 from app.engine.rules import Band, Rule, RuleKind, read_bands
 from app.engine.sheets import LiveModel, Sheet, combined, depends_on, live_model
@@ -68,7 +68,8 @@ async def publish(
     await plans.change(db)
     plan = await plans.load(db)
     frozen = await (_freeze(db, dict(model), plan.contacts) if version is None else _thaw(db, dict(model), version))
-    _refuse(plan, model["id"], key, frozen)
+    mine = _refuse(plan, model["id"], key, frozen)
+    await _refuse_uncounted(db, mine)
     made = await _keep(db, model["id"], frozen, by, now, side_effects=side_effects)
     payload = {"model": model["id"], "version": made}
     job = await jobs.enqueue(db, PUBLISH, payload, now, starts_at=starts_at)
@@ -131,8 +132,8 @@ async def _grids_of(db: Connection, key: str, bands: Sequence[Band]) -> list[str
         """
         SELECT m.key, v.spec, v.rules FROM scoring_model m
         JOIN model_version v ON v.model_id = m.id AND v.version = m.live_version
-        WHERE m.archived_at IS NULL AND v.spec -> 'combine' -> 'grid' ->> 'rows' = $1
-           OR v.spec -> 'combine' -> 'grid' ->> 'columns' = $1
+        WHERE m.archived_at IS NULL
+          AND $1 IN (v.spec -> 'combine' -> 'grid' ->> 'rows', v.spec -> 'combine' -> 'grid' ->> 'columns')
         ORDER BY m.id
         """,
         key,
@@ -146,8 +147,8 @@ async def _grids_of(db: Connection, key: str, bands: Sequence[Band]) -> list[str
     ]
 
 
-def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> None:
-    """Raises Conflict if this version could not count beside what counts already."""
+def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> LiveModel:
+    """The version, parsed. Raises Conflict if it could not count beside what counts already."""
     mine = live_model(model_id, key, 0, frozen.said, plan.contacts)
     live = {model.key: model for model in plan.models if model.key != key}
     missing = sorted(mine.depends_on - live.keys() - {key})
@@ -160,6 +161,13 @@ def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> None:
     if key in reached:
         raise Conflict(f"scoring model {key!r} would depend on itself")
     _refuse_too_much(plan, mine)
+    return mine
+
+
+async def _refuse_uncounted(db: Connection, mine: LiveModel) -> None:
+    waiting = {f"{MEASURE}{row['key']}" for row in await db.fetch("SELECT key FROM measure WHERE NOT ready")}
+    if named := sorted(waiting & mine.names):
+        raise Conflict(f"{', '.join(named)} is still being counted; publish once it is ready")
 
 
 def _refuse_too_much(plan: Plan, mine: LiveModel) -> None:

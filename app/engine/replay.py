@@ -23,7 +23,7 @@ from app.engine.scoring import in_levels
 from app.engine.sheets import LiveModel, live_model
 from app.engine.sources import Source
 from app.engine.tally import Counter
-from app.errors import NotFound
+from app.errors import Conflict, InvalidInput, NotFound
 from app.store.db import Connection
 
 _MAX_STEPS = 60
@@ -102,7 +102,11 @@ async def _models_then(db: Connection, contacts: Vocabulary, at: datetime) -> tu
     models: list[LiveModel] = []
     for row in rows:
         first = sum(len(model.rules) for model in models)
-        models.append(live_model(row["id"], row["key"], row["version"], dict(row), contacts, first))
+        try:
+            models.append(live_model(row["id"], row["key"], row["version"], dict(row), contacts, first))
+        except InvalidInput as fault:
+            said = f"version {row['version']} of {row['key']!r} cannot be read any more, for what it names has changed"
+            raise Conflict(f"{said}: {fault}") from None
     return contacts, models
 
 
@@ -172,9 +176,7 @@ class MadeUp:
     scores: Mapping[str, Decimal]
 
 
-async def attempt(
-    db: Connection, plan: Plan, model: LiveModel, made_up: MadeUp, at: datetime
-) -> Explanation:
+async def attempt(db: Connection, plan: Plan, model: LiveModel, made_up: MadeUp, at: datetime) -> Explanation:
     """What a model, live or not, would give a contact and events that are in no table, at an instant."""
     replayed = own_counters([model], plan)
     source = sources.made_up(replayed.counters)

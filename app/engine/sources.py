@@ -84,20 +84,14 @@ STORED = _named()
 """What is stored, of the contacts that the parameter `contacts` names."""
 
 
-def with_counted(source: Source, counters: Mapping[int, Counter]) -> Source:
-    """What is stored, and the tallies of `counters`, which are not stored, counted from all events."""
-    if not counters:
-        return source
-    counted = tally.matched(tally.history(), counters).cte("counted")
-    both = union_all(
-        select(*(source.tally.c[name] for name in _OF_TALLY)), select(*(counted.c[name] for name in _OF_TALLY))
+STORED_AND_RECOUNTED = _named(
+    tally=union_all(*(select(*(one.c[name] for name in _OF_TALLY)) for one in (core(Tally), tally.RECOUNT))).subquery(
+        "tallies"
     )
-    return replace(source, tally=both.subquery("tallies"))
-
-
-def recounted(counters: Mapping[int, Counter]) -> Source:
-    """What is stored, but every tally counted anew from the events."""
-    return replace(STORED, tally=tally.matched(tally.history(), counters).cte("counted"))
+)
+"""What is stored, and beside it the tallies that `tally.Recount` has set."""
+RECOUNTED = _named(tally=tally.RECOUNT)
+"""What is stored, but no tally other than those that `tally.Recount` has set."""
 
 
 def as_of(counters: Mapping[int, Counter]) -> Source:

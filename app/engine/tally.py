@@ -26,6 +26,7 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
+    table,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB, array, insert
@@ -98,6 +99,26 @@ class Fill:
         if self._count is not None:
             await drop(db, contacts, self._counters)
             await db.execute(self._count.sql, *self._count.arguments(contacts=list(contacts)))
+
+
+class Recount:
+    """Tallies of some contacts counted anew, beside those that are stored: in a table of this connection alone.
+
+    The table has the tallies' key, so that a batch meets it by key as it meets them. It is empty again with the end of
+    the transaction.
+    """
+
+    def __init__(self, counters: Mapping[int, Counter]) -> None:
+        names = ["contact_id", "counter_id", "day", "key", "n"]
+        self._count = Statement(insert(RECOUNT).from_select(names, matched(history(), counters))) if counters else None
+
+    async def set(self, db: Connection, contacts: Sequence[UUID]) -> None:
+        await db.execute("CREATE TEMP TABLE IF NOT EXISTS recount (LIKE tally INCLUDING INDEXES) ON COMMIT DELETE ROWS")
+        if self._count is not None:
+            await db.execute(self._count.sql, *self._count.arguments(contacts=list(contacts)))
+
+
+RECOUNT = table("recount", *(column(one.name, one.type) for one in _tally.c))
 
 
 async def drop(db: Connection, contacts: Sequence[UUID], counters: Sequence[int]) -> None:

@@ -75,7 +75,7 @@ async def verify(database: Database, sample: float = 1.0) -> AsyncIterator[Repor
         report.total = await db.fetchval("SELECT count(*) FROM activity")
     low = _NOBODY
     while True:
-        async with database.hot.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        async with database.hot.acquire() as db, db.transaction(isolation="repeatable_read"):
             rows = await db.fetch(
                 """
                 SELECT contact_id, hashtext(contact_id::text) & 65535 < $3 AS chosen
@@ -102,10 +102,12 @@ class _Comparison:
         self._report = report
         self._key: object = None
         self._statements: list[Statement] = []
+        self._recount = tally.Recount({})
 
     async def run(self, db: Connection, contacts: Sequence[UUID]) -> None:
         await self._prepare(db)
         now = clock.now()
+        await self._recount.set(db, contacts)
         for statement in self._statements:
             arguments = statement.arguments(contacts=list(contacts), as_of=now.date(), at=now)
             for row in await db.fetch(statement.sql, *arguments):
@@ -140,9 +142,10 @@ class _Comparison:
         counters = {number: counter for number, counter in plan.counters.items() if number in filled}
         models = [model for model in plan.models if model.key not in busy]
         self._key = key
+        self._recount = tally.Recount(counters)
         self._statements = [Statement(_tallies(counters))] if counters else []
         if models:
-            total = formula(models, plan.contacts, sources.recounted(counters)).total
+            total = formula(models, plan.contacts, sources.RECOUNTED).total
             self._statements.append(Statement(_scores(total, models)))
 
 
@@ -155,7 +158,7 @@ def _tallies(counters: dict[int, Counter]) -> Any:
         )
         .subquery("kept")
     )
-    counted = tally.matched(tally.history(), counters).subquery("counted")
+    counted = tally.RECOUNT.alias("counted")
     on = and_(*(kept.c[name] == counted.c[name] for name in ("contact_id", "counter_id", "day", "key")))
     either = {name: func.coalesce(kept.c[name], counted.c[name]) for name in ("contact_id", "counter_id", "day", "key")}
     what = func.format(
