@@ -1,6 +1,7 @@
 """What a batch costs must not grow with the tables: each is met by key, whatever the planner knows of its size."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -9,9 +10,21 @@ import pytest
 
 from app.engine.plan import load
 from app.store.db import Database, Statement
-from tests.engine.worlds import NOON, World, event, per_event, profile
+from tests.engine import reference
+from tests.engine.worlds import NOON, World, event, is_type, per_event, profile
 
 Node = dict[str, Any]  # Any: a plan is JSON
+
+
+LEAD = {"field": "contact.stage", "operator": "=", "value": "lead"}
+EVERY_KIND = [
+    reference.Rule("event", is_type("a"), Decimal(5), distinct_by="event.properties.campaign", max_count=3),
+    reference.Rule("event", is_type("b"), Decimal(5), audience=LEAD, decay={"half_life_days": 7, "every_days": 1}),
+    reference.Rule("event", is_type("b"), Decimal(5), at_least=2, max_points=Decimal(5)),
+    reference.Rule("absence", is_type("c"), Decimal(-10), after_days=30, max_times=None, audience=LEAD),
+    reference.Rule("profile", None, Decimal(2), per_unit_of={"field": "contact.score.m"}),
+    profile("contact.score.m", ">=", 10, 5),
+]
 
 
 @pytest.mark.parametrize("people", [0, 5, 50, 1_000])
@@ -20,6 +33,7 @@ async def test_every_table_is_read_by_key_even_with_a_plan_made_while_it_was_emp
 ) -> None:
     world = World(database)
     await world.publish("m", per_event("a", 1, window=30), profile("contact.days_inactive", ">", 3, -5))
+    await world.publish("all", *EVERY_KIND)
     if people:
         await world.send(*(event("a", f"{n}@example.com") for n in range(people)))
         await world.execute("ANALYZE contact, activity, identity, event, tally, score")
@@ -28,15 +42,15 @@ async def test_every_table_is_read_by_key_even_with_a_plan_made_while_it_was_emp
     columns = ("id", "contact_id", "type", "source", "client_id", "occurred_at", "address", "properties")
     one = dict(zip(columns, (uuid4(), uuid4(), "a", "test", None, NOON, None, "{}"), strict=True))
     batch: dict[str, object] = {name: [value] for name, value in one.items()}
-    scoring = {"contacts": [uuid4()], "as_of": NOON.date(), "now": NOON}
+    scoring = {"contacts": [uuid4()], "as_of": NOON.date(), "at": NOON, "cause": "event"}
 
     met = [
         node
         for statement, given in (
             (plan.intake._statement, {**batch, "now": NOON}),
-            (plan.scorer._store, scoring),
-            (plan.event_scorer._store, scoring),
-            (plan.scorer._explain, scoring),
+            *((step, scoring) for step in plan.scorer._steps),
+            *((step, scoring) for step in plan.event_scorer._steps),
+            (plan.explainer._statement, scoring),
         )
         for node in await _explained(database, statement, given)
         if "Relation Name" in node and node["Node Type"] != "ModifyTable"
