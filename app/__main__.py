@@ -1,4 +1,4 @@
-"""The command line: serve, worker, migrate, keys, import, demo."""
+"""The command line: serve, worker, migrate, keys, import, models, demo."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from app import clock, demo, logs
+from app import clock, demo, logs, models_cli
 from app import worker as background
 from app.ending import Ending
 from app.engine import importing
@@ -39,6 +40,7 @@ keys_cli = typer.Typer(no_args_is_help=True, help="API keys: make, list, revoke.
 import_cli = typer.Typer(no_args_is_help=True, help="Bring data in from files.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(import_cli, name="import")
+cli.add_typer(models_cli.cli, name="models")
 
 _SHORT_KEY = 16
 
@@ -332,18 +334,32 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+class _Here:
+    """What the commands of other modules need of this one."""
+
+    def __init__(self) -> None:
+        self.trouble = 1
+
+    def with_database(self, run: Callable[[Database], Coroutine[Any, Any, T]]) -> T:  # Any: as above
+        return _with_database(_settings(), run, migrated=True)
+
+    def bar(self, title: str) -> AbstractContextManager[Callable[[int, int, str], None]]:
+        return _bar(title)
+
+
 def main() -> None:
+    here = _Here()
     try:
-        cli()
+        cli(obj=here)
     except AppError as fault:
         err.print(f"error: {fault}", markup=False)
-        sys.exit(1)
+        sys.exit(here.trouble)
     except OSError as fault:
         err.print(f"error: cannot reach the database: {fault}", markup=False)
-        sys.exit(1)
+        sys.exit(here.trouble)
     except REFUSALS as fault:
         err.print(f"error: the database refuses: {fault}", markup=False)
-        sys.exit(1)
+        sys.exit(here.trouble)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,20 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from app import worker
-from app.api import conditions, contacts, events, health, jobs, models, properties, rules, scores, whatif
+from app.api import (
+    conditions,
+    contacts,
+    events,
+    health,
+    jobs,
+    measures,
+    models,
+    properties,
+    rules,
+    scores,
+    segments,
+    whatif,
+)
 from app.api.edge import Edge
 from app.api.guard import SCHEMES, needs
 from app.api.json import JsonResponse
@@ -63,7 +76,20 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
         default_response_class=JsonResponse,
         responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
     )
-    for resource in (events, contacts, properties, models, rules, whatif, scores, conditions, jobs, health):
+    for resource in (
+        events,
+        contacts,
+        properties,
+        models,
+        rules,
+        whatif,
+        scores,
+        segments,
+        measures,
+        conditions,
+        jobs,
+        health,
+    ):
         app.include_router(resource.router)
     read = needs(Scope.READ)
     app.include_router(graphql.build(database, plans, read), prefix="/graphql")

@@ -14,7 +14,7 @@ from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job, Schedule
 
 from app import clock
-from app.engine import declared, preview, publish, rollout
+from app.engine import declared, measures, preview, publish, rollout
 from app.engine.plan import Plans
 from app.engine.sweep import sweep
 from app.store import jobs, workers
@@ -26,6 +26,7 @@ JOBS: dict[str, Callable[[Database, UUID], Awaitable[None]]] = {
     publish.RESCORE: rollout.run_rescore,
     publish.TIDY: rollout.run_tidy,
     declared.RETYPE: declared.run_retype,
+    measures.FILL: measures.run_fill,
 }
 """Topic → what runs. Each takes its job's id, begins where it stopped, and may be run again harmlessly."""
 

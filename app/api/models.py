@@ -13,14 +13,14 @@ from app.api.guard import Reader, Writer
 from app.api.jobs import JobOut, settled
 from app.api.jobs import shown as shown_job
 from app.api.json import JsonResponse
-from app.api.rules import Days, OnContact
+from app.api.rules import Amount, Days, OnContact, VersionRule
 from app.api.rules import shown as shown_rule
 from app.api.services import Kit, Services
-from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape
+from app.api.shapes import Cursor, Limit, Line, Page, Prose, Shape
 from app.engine import drafts, publish
 from app.engine.conditions import is_clean
 from app.engine.drafts import Drafted
-from app.engine.rules import Rule
+from app.engine.rules import Rule, read_bands
 from app.engine.sheets import Sheet
 from app.errors import Fault, InvalidInput, NotFound
 from app.store import models, pages
@@ -31,80 +31,86 @@ router = APIRouter(prefix="/v1/models", tags=["Models"])
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
-class BandIn(Shape):
+class Band(Shape):
     """From `min` (inclusive) up to the next band's; `min` null: from below everything."""
 
     name: Line = Field(examples=["hot"])
     color: Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$")] = Field(examples=["#d64545"])
-    min: Points | None = Field(examples=[50])
+    min: Amount | None = Field(examples=[50])
 
 
 Bands = Annotated[
-    list[BandIn],
+    list[Band],
     Field(
         max_length=50,
-        examples=[[{"name": "cold", "color": "#5b8def", "min": None}, {"name": "hot", "color": "#d64545", "min": 50}]],
+        # No example with a null: FastAPI leaves it out of the document, and `min` cannot be left out.
+        examples=[[{"name": "cold", "color": "#5b8def", "min": 0}, {"name": "hot", "color": "#d64545", "min": 50}]],
     ),
 ]
 
 
-class GroupIn(Shape):
+class Group(Shape):
     """Rules whose points together stay within plus and minus `max_points`."""
 
     name: Line = Field(examples=["E-mail"])
-    max_points: Points = Field(examples=[40])
+    max_points: Amount = Field(examples=[40])
 
 
-class PartIn(Shape):
+class Part(Shape):
     model: Key = Field(examples=["fit"])
-    weight: Points = Field(description="Signed, four decimals at most", examples=[0.4])
+    weight: Amount = Field(description="Signed, four decimals at most", examples=[0.4])
 
 
-class SumIn(Shape):
+class WeightedSum(Shape):
     """A weighted sum of other models' scores; a part without a score adds nothing."""
 
-    sum: Annotated[list[PartIn], Field(min_length=1, max_length=20)]
+    sum: Annotated[list[Part], Field(min_length=1, max_length=20)]
 
 
-class CellsIn(Shape):
+class Cells(Shape):
     rows: Key = Field(description="Its bands are the rows, lettered from the highest", examples=["fit"])
     columns: Key = Field(description="Its bands are the columns, numbered from the highest", examples=["engagement"])
 
 
-class GridIn(Shape):
+class Grid(Shape):
     """A cell for each pair of two models' bands: A1 is the highest of both."""
 
-    grid: CellsIn
+    grid: Cells
 
 
 def _kind_of_combination(said: Any) -> str:  # Any: JSON, or one of the shapes
-    has_grid = "grid" in said if isinstance(said, dict) else isinstance(said, GridIn)
+    has_grid = "grid" in said if isinstance(said, dict) else isinstance(said, Grid)
     return "a grid" if has_grid else "a sum"
 
 
 Combine = Annotated[
-    Annotated[SumIn, Tag("a sum")] | Annotated[GridIn, Tag("a grid")], Discriminator(_kind_of_combination)
+    Annotated[WeightedSum, Tag("a sum")] | Annotated[Grid, Tag("a grid")], Discriminator(_kind_of_combination)
 ]
 
 
-class SheetIn(Shape):
-    """What a model says of all its rules together; docs/scoring.md has every clause."""
+class SheetOut(Shape):
+    """What a version says of all its rules together. The audience of a grid asks for both bands, too."""
 
-    description: Prose | None = None
     objective: Prose | None = Field(default=None, description="What it is for, as sales and marketing agreed")
     owner: Line | None = Field(default=None, description="Who answers for it")
     audience: OnContact | None = Field(default=None, description="Who does not match has no score")
-    min: Points | None = Field(default=None, description="The score is never below this", examples=[-1000])
-    max: Points | None = Field(default=None, description="The score is never above this", examples=[100])
+    min: Amount | None = Field(default=None, description="The score is never below this", examples=[-1000])
+    max: Amount | None = Field(default=None, description="The score is never above this", examples=[100])
     window_days: Days | None = Field(
         default=None, description="Window of event rules that name none of their own; null: unlimited", examples=[90]
     )
-    groups: Annotated[list[GroupIn], Field(max_length=50)] = []
+    groups: Annotated[list[Group], Field(max_length=50)] = []
     combine: Combine | None = Field(
         default=None,
         description="Made of other models",
         examples=[{"sum": [{"model": "fit", "weight": 0.4}]}, {"grid": {"rows": "fit", "columns": "engagement"}}],
     )
+
+
+class SheetIn(SheetOut):
+    """What a model says of all its rules together; docs/scoring.md has every clause."""
+
+    description: Prose | None = None
     bands: Bands = []
 
     def fields(self, names: set[str]) -> dict[str, Any]:  # Any: JSON
@@ -129,14 +135,14 @@ class ModelIn(SheetIn, Named):
 
 class ModelPatch(SheetIn):
     name: Line | None = None
-    groups: Annotated[list[GroupIn], Field(max_length=50)] | None = None  # type: ignore[assignment]  # null: none
+    groups: Annotated[list[Group], Field(max_length=50)] | None = None  # type: ignore[assignment]  # null: none
     bands: Bands | None = None  # type: ignore[assignment]  # null: none
 
 
 class ModelOut(SheetIn):
     key: str
     name: str
-    bands: list[dict[str, Any]]  # type: ignore[assignment]  # Any: JSON, as it was given
+    bands: list[Band]
     status: str = Field(description="draft (never published), published or archived")
     version: int | None = Field(description="The version that counts")
     has_changes: bool = Field(description="Whether the draft differs from the version that counts")
@@ -169,13 +175,13 @@ class VersionOut(BaseModel):
     version: int
     name: str
     is_live: bool
-    side_effects: bool
+    side_effects: bool = Field(description="Whether the scores that it changed were told to CRMs and other subscribers")
     published_at: datetime
     published_by: str
     live_from: datetime | None = Field(description="Since when it counted; null: it never did")
-    spec: dict[str, Any]
-    bands: list[dict[str, Any]]
-    rules: list[dict[str, Any]]
+    spec: SheetOut
+    bands: list[Band] = Field(description="Of a grid: its cells")
+    rules: list[VersionRule] = Field(description="Of a combined model: what its parts come to")
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=ModelOut, summary="Create a model, as a draft")
@@ -327,10 +333,13 @@ def _before(cursor: str) -> int:
 
 def _version(one: ModelVersion, model: ScoringModel) -> dict[str, Any]:  # Any: JSON
     shown = {name: getattr(one, name) for name in VersionOut.model_fields if name != "is_live"}
-    spec = {name: value for name, value in one.spec.items() if name != "drafted"}
-    rules = [shown_rule(Rule.from_json(said)) for said in one.rules]
-    is_live = model.live_version == one.version and model.archived_at is None
-    return {**shown, "spec": spec, "rules": rules, "is_live": is_live}
+    return {
+        **shown,
+        "is_live": model.live_version == one.version and model.archived_at is None,
+        "spec": _sheet(Sheet.from_json(one.spec)),
+        "bands": [{"name": band.name, "color": band.color, "min": band.min} for band in read_bands(one.bands)],
+        "rules": [shown_rule(Rule.from_json(said)) for said in one.rules],
+    }
 
 
 def _shown(drafted: Drafted) -> dict[str, Any]:

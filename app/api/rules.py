@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, status
-from pydantic import Discriminator, Field, JsonValue, Tag
+from pydantic import Discriminator, Field, JsonValue, Tag, WithJsonSchema
 from starlette.responses import Response
 
 from app.api.guard import Reader, Writer
@@ -28,6 +28,8 @@ Condition = Annotated[
     Field(description="react-querybuilder's RuleGroupType; see the README's *Conditions*", examples=[_OPENED]),
 ]
 OnContact = Annotated[dict[str, JsonValue], Field(description="A condition on the contact", examples=[_CUSTOMER])]
+# Bounded here, before anything computes with it: a number written with an exponent of millions takes Python minutes.
+Amount = Annotated[Points, Field(ge=-(10**15), le=10**15, decimal_places=20), WithJsonSchema({"type": "number"})]
 Days = Annotated[int, Field(strict=True, examples=[30])]
 Count = Annotated[int, Field(strict=True, examples=[3])]
 Window = Annotated[
@@ -38,7 +40,7 @@ Window = Annotated[
 
 class DecayStep(Shape):
     after_days: Days = Field(description="From this age on, in days")
-    percent: Points = Field(description="an event is worth so much of its points", examples=[50])
+    percent: Amount = Field(description="An event is worth so much of its points", examples=[50])
 
 
 class StepDecay(Shape):
@@ -64,12 +66,12 @@ Decay = Annotated[
 ]
 
 
-class PerUnitIn(Shape):
+class PerUnit(Shape):
     """Points for each unit of a numeric field of the contact."""
 
     field: Line = Field(examples=["contact.properties.employees"])
-    min: Points | None = Field(default=None, description="A lower value counts as this one", examples=[0])
-    max: Points | None = Field(default=None, description="A higher value counts as this one", examples=[1000])
+    min: Amount | None = Field(default=None, description="A lower value counts as this one", examples=[0])
+    max: Amount | None = Field(default=None, description="A higher value counts as this one", examples=[1000])
 
 
 class Said(Shape):
@@ -91,7 +93,7 @@ class Said(Shape):
         description="Event rules: what an event is worth at an age",
         examples=[{"steps": [{"after_days": 30, "percent": 50}]}, {"half_life_days": 30, "every_days": 7}],
     )
-    max_points: Points | None = Field(
+    max_points: Amount | None = Field(
         default=None, description="The rule's points stay within plus and minus this", examples=[50]
     )
     audience: OnContact | None = Field(
@@ -104,9 +106,16 @@ class Said(Shape):
     max_times: Count | None = Field(
         default=None, description="Absence rules: so many times at most; 1 unless said, null without end"
     )
-    per_unit_of: PerUnitIn | None = Field(
+    per_unit_of: PerUnit | None = Field(
         default=None, description="Profile rules: the points are for each unit of this number"
     )
+
+    def said(self, names: set[str]) -> dict[str, Any]:  # Any: JSON
+        """Those named, as the engine reads them: its decay is JSON, all other numbers are exact."""
+        said = self.model_dump(include=names)
+        if "decay" in said and self.decay is not None:
+            said["decay"] = self.decay.model_dump(mode="json")
+        return said
 
 
 class RuleIn(Said):
@@ -116,11 +125,11 @@ class RuleIn(Said):
     name: Line = Field(examples=["Opened an e-mail"])
     kind: RuleKind
     condition: Condition | None = Field(default=None, description="Null, for a profile rule: always")
-    points: Points = Field(description="Signed, two decimals at most", examples=[10])
+    points: Amount = Field(description="Signed, two decimals at most", examples=[10])
 
     def fields(self) -> dict[str, Any]:  # Any: JSON
-        """As the engine reads it."""
-        said = self.model_dump()
+        """All of it, as the engine reads it."""
+        said = self.said(set(type(self).model_fields))
         if self.kind is RuleKind.ABSENCE and "max_times" not in self.model_fields_set:
             said["max_times"] = 1
         return said
@@ -130,16 +139,23 @@ class RulePatch(Said):
     name: Line | None = None
     kind: RuleKind | None = None
     condition: Condition | None = None
-    points: Points | None = None
+    points: Amount | None = None
 
 
-class RuleOut(Said):
+class VersionRule(Said):
+    """A rule as a published version has it."""
+
     id: UUID
-    model: str = Field(description="The model's key")
     name: str
     kind: RuleKind
     condition: dict[str, JsonValue] | None
-    points: Points
+    points: Amount
+
+
+class RuleOut(VersionRule):
+    """A rule of a model's draft."""
+
+    model: str = Field(description="The model's key")
     created_at: datetime
     updated_at: datetime
 
@@ -174,7 +190,7 @@ async def get_rule(rule_id: UUID, kit: Kit, _: Reader) -> JsonResponse:
 
 @router.patch("/v1/rules/{rule_id}", response_model=RuleOut, summary="Change a draft's rule")
 async def patch_rule(rule_id: UUID, given: RulePatch, kit: Kit, _: Writer) -> JsonResponse:
-    changes = given.model_dump(include=given.model_fields_set)
+    changes = given.said(given.model_fields_set)
     missing = [name for name in ("name", "kind", "points") if name in changes and changes[name] is None]
     if missing:
         raise InvalidInput(*(Fault(f"/{name}", "a rule has one; null is none") for name in missing))

@@ -2,11 +2,12 @@
 
 from datetime import UTC
 from decimal import Decimal
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, status
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from app import clock
 from app.api.guard import Reader, Writer
@@ -14,21 +15,24 @@ from app.api.jobs import JobOut, settled
 from app.api.jobs import shown as shown_job
 from app.api.json import JsonResponse
 from app.api.models import Key
-from app.api.scores import ExplanationOut, shown
+from app.api.rules import Amount
+from app.api.scores import ExplanationOut, Instant, shown
 from app.api.services import Kit
-from app.api.shapes import Cursor, Limit, Line, Page, Points, Properties, Shape
+from app.api.shapes import Cursor, Limit, Line, Page, Properties, Shape
 from app.engine import preview, publish, replay
 from app.engine.replay import MadeUp
-from app.errors import InvalidInput, NotFound
+from app.errors import Fault, InvalidInput, NotFound
 from app.store import pages
 
 router = APIRouter(prefix="/v1/models/{key}", tags=["Models"])
+
+_MAX_EXPONENT = 400
 
 
 class TriedEvent(Shape):
     type: Line = Field(examples=["email.opened"])
     source: Line = "api"
-    occurred_at: AwareDatetime | None = Field(default=None, description="At the moment tried, unless said")
+    occurred_at: Instant | None = Field(default=None, description="At the moment tried, unless said")
     properties: Properties = {}
 
 
@@ -42,9 +46,9 @@ class TriedContact(Shape):
     properties: Properties = {}
     opted_out: bool = False
     bounced: bool = False
-    bounce_status: Line = "none"
-    created_at: AwareDatetime | None = None
-    last_event_at: AwareDatetime | None = Field(default=None, description="Beside that of the events given")
+    bounce_status: Literal["none", "soft", "hard"] = "none"
+    created_at: Instant | None = Field(default=None, description="At the moment tried, unless said")
+    last_event_at: Instant | None = Field(default=None, description="Beside that of the events given")
 
 
 class TryIn(Shape):
@@ -54,28 +58,76 @@ class TryIn(Shape):
     events: Annotated[list[TriedEvent], Field(max_length=5_000)] = Field(
         default=[], examples=[[{"type": "email.opened", "occurred_at": "2026-11-20T09:30:00Z"}]]
     )
-    scores: dict[Key, Points] = Field(default={}, description="Its scores in other models", examples=[{"fit": 30}])
-    at: AwareDatetime | None = Field(default=None, description="When; now unless said")
+    scores: dict[Key, Amount] = Field(
+        default={},
+        description="Its scores in other models, for rules that look at them and for combined models; it has none in "
+        "those left out",
+        examples=[{"fit": 30}],
+    )
+    at: Instant | None = Field(default=None, description="When; now unless said")
     live: bool = Field(default=False, description="By the version that counts, instead of the draft")
+
+
+class MovesOut(BaseModel):
+    from_: str | None = Field(alias="from", description="As in `bands_before`; null: no score")
+    to: str | None
+    contacts: int
+
+
+class RangeOut(BaseModel):
+    from_: float = Field(alias="from")
+    to: float
+    before: int
+    after: int
+
+
+class CrossingsOut(BaseModel):
+    band: str
+    threshold: float = Field(description="Where the band begins")
+    up: int = Field(description="Contacts that would reach it, or come into the audience above it")
+    down: int = Field(description="Contacts that would fall below it, or leave the audience from above it")
+
+
+class PreviewResult(BaseModel):
+    contacts: int
+    changed: int = Field(description="Contacts whose score would change")
+    bands_before: dict[str, int] = Field(
+        description="Contacts of each band; `(none)` lie below the lowest, `(no score)` are not in the audience"
+    )
+    bands_after: dict[str, int]
+    moves: list[MovesOut] = Field(description="Contacts that would change their band, most first")
+    distribution: list[RangeOut] = Field(description="Contacts in 20 equal ranges of scores, empty ones left out")
+    thresholds: list[CrossingsOut]
+    crm_writes: list[dict[str, Any]] = Field(description="How many would follow on each connection")
+
+
+class PreviewJob(JobOut):
+    result: PreviewResult | None = Field(description="Null until it is done")  # type: ignore[assignment]  # narrower
 
 
 class PreviewOut(BaseModel):
     job_id: UUID
-    job: JobOut
+    job: PreviewJob
 
 
 class MoverOut(BaseModel):
     contact_id: UUID
     email: str | None
-    was: Points | None
-    becomes: Points | None
+    was: Amount | None = Field(description="Null: not in the audience, or never scored")
+    becomes: Amount | None
+
+
+class Direction(StrEnum):
+    UP = "up"
+    DOWN = "down"
 
 
 @router.post(
     "/try",
     response_model=ExplanationOut,
     summary="Score a contact and events given here, and explain",
-    description="By the draft, with the very SQL that scores. Touches nothing, and looks at no stored contact.",
+    description="By the draft, or by the version that counts (`live`), with the very SQL that scores. Touches nothing, "
+    "and looks at no stored contact.",
 )
 async def attempt(key: Line, given: TryIn, kit: Kit, _: Reader) -> JsonResponse:
     at = clock.now() if given.at is None else given.at.astimezone(UTC)
@@ -86,6 +138,8 @@ async def attempt(key: Line, given: TryIn, kit: Kit, _: Reader) -> JsonResponse:
     )
     async with kit.database.batch() as db:
         plan = await kit.plans.hold(db)
+        if unknown := [one for one in given.scores if one not in plan.contacts.models]:
+            raise InvalidInput(*(Fault(f"/scores/{one}", "there is no scoring model of this key") for one in unknown))
         if given.live:
             live = [model for model in plan.models if model.key == key]
             if not live:
@@ -102,7 +156,7 @@ async def attempt(key: Line, given: TryIn, kit: Kit, _: Reader) -> JsonResponse:
     status_code=status.HTTP_202_ACCEPTED,
     response_model=PreviewOut,
     summary="Work out what publishing the draft would change",
-    description="On the real base, with no side effect, in the background: the job\'s `result` has the distribution "
+    description="On the real base, with no side effect, in the background: the job's `result` has the distribution "
     "before and after, the moves between bands, how many contacts cross each threshold, and how many CRM writes would "
     "follow on each connection. Who would move is in `GET /v1/models/{key}/preview/{job_id}/contacts`. Kept for a day.",
 )
@@ -119,24 +173,23 @@ async def post_preview(key: Line, request: Request, kit: Kit, _: Writer) -> Json
     "/preview/{job_id}/contacts",
     response_model=Page[MoverOut],
     summary="List who would move, the furthest first",
-    description="With `threshold`, only who crosses it; `direction` says which way.",
+    description="Who enters or leaves the audience comes first. With `threshold`, only who crosses it; with "
+    "`direction`, only who moves upwards or downwards.",
 )
 async def list_movers(
     key: Line,
     job_id: UUID,
     kit: Kit,
     _: Reader,
-    threshold: Annotated[Decimal | None, Query(allow_inf_nan=False, examples=[50])] = None,
-    direction: Annotated[str | None, Query(pattern="^(up|down)$")] = None,
+    threshold: Annotated[Amount | None, Query(description="Only who crosses this score", examples=[50])] = None,
+    direction: Annotated[Direction | None, Query(description="Only who moves this way")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> JsonResponse:
     after = _after(cursor) if cursor else None
-    is_up = None if direction is None else direction == "up"
+    is_up = None if direction is None else direction is Direction.UP
     async with kit.database.hot.acquire() as db:
-        found = await preview.movers(
-            db, job_id, key, threshold=threshold, is_up=is_up, limit=limit + 1, after=after
-        )
+        found = await preview.movers(db, job_id, key, threshold=threshold, is_up=is_up, limit=limit + 1, after=after)
     last = found[limit - 1] if len(found) > limit else None
     more = None if last is None else pages.encode(str(last.moved), str(last.contact_id))
     items = [{name: getattr(one, name) for name in MoverOut.model_fields} for one in found[:limit]]
@@ -144,8 +197,12 @@ async def list_movers(
 
 
 def _after(cursor: str) -> tuple[Decimal, UUID]:
-    moved, contact = pages.decode(cursor, 2)
+    said, contact = pages.decode(cursor, 2)
     try:
-        return Decimal(str(moved)), UUID(str(contact))
+        moved, last = Decimal(str(said)), UUID(str(contact))
     except (ValueError, ArithmeticError):
         raise InvalidInput(pages.bad_cursor()) from None
+    # Infinity is who enters or leaves the audience. Exponents beyond any score's are more than Postgres can read.
+    if moved.is_nan() or (moved.is_finite() and abs(moved.adjusted()) > _MAX_EXPONENT):
+        raise InvalidInput(pages.bad_cursor())
+    return moved, last

@@ -16,8 +16,10 @@ from app.engine.scoring import Cause
 from app.errors import Fault, InvalidInput, NotFound
 from app.store.db import Connection
 
+_WITH_KEY = "SELECT a.*, m.key AS model FROM adjustment a LEFT JOIN scoring_model m ON m.id = a.model_id"
 
-class Kind(StrEnum):
+
+class AdjustmentKind(StrEnum):
     POINTS = "points"
     OVERRIDE = "override"
     RESET = "reset"
@@ -27,7 +29,7 @@ class Kind(StrEnum):
 class Wanted:
     """What somebody asks for; docs/scoring.md says what each kind does. `model` None: a reset of all models."""
 
-    kind: Kind
+    kind: AdjustmentKind
     model: str | None
     points: Decimal | None
     reason: str
@@ -43,10 +45,11 @@ async def make(
     Runs in the caller's transaction. Raises NotFound, or InvalidInput with a pointer to each fault.
     """
     plan = await plans.hold(db)
-    model_id = _model(plan, wanted)
-    _check(wanted, now)
+    if faults := [*await _faults_of_model(db, plan, wanted), *_faults(wanted, now)]:
+        raise InvalidInput(*faults)
+    model_id = None if wanted.model is None else plan.contacts.models[wanted.model].id
     await contacts.lock_existing(db, contact)
-    if wanted.kind is Kind.OVERRIDE:
+    if wanted.kind is AdjustmentKind.OVERRIDE:
         await db.execute(
             """
             UPDATE adjustment SET revoked_at = $3, revoked_by = $4
@@ -103,8 +106,8 @@ async def page(
 ) -> list[dict[str, Any]]:  # Any: the table's columns
     """A contact's adjustments, the newest first, those that have ended among them; `model` is the model's key."""
     rows = await db.fetch(
-        """
-        SELECT a.*, m.key AS model FROM adjustment a LEFT JOIN scoring_model m ON m.id = a.model_id
+        f"""
+        {_WITH_KEY}
         WHERE a.contact_id = $1 AND ($2::uuid IS NULL OR a.id < $2) ORDER BY a.id DESC LIMIT $3
         """,
         contact,
@@ -114,35 +117,63 @@ async def page(
     return [dict(row) for row in rows]
 
 
-def _model(plan: Plan, wanted: Wanted) -> int | None:
+async def get(db: Connection, contact: UUID, adjustment: UUID) -> dict[str, Any]:  # Any: the table's columns
+    """One of a contact's adjustments, as `page` has it. Raises NotFound."""
+    row = await db.fetchrow(f"{_WITH_KEY} WHERE a.contact_id = $1 AND a.id = $2", contact, adjustment)
+    if row is None:
+        raise NotFound("the contact has no such adjustment")
+    return dict(row)
+
+
+async def in_force(
+    db: Connection, contact: UUID, model: int, at: datetime
+) -> list[dict[str, Any]]:  # Any: the table's columns
+    """Those of a contact that hold for a model at an instant, the newest first, as `page` has them."""
+    rows = await db.fetch(
+        f"""
+        {_WITH_KEY}
+        WHERE a.contact_id = $1 AND (a.model_id = $2 OR a.model_id IS NULL) AND a.created_at <= $3
+          AND (a.revoked_at IS NULL OR a.revoked_at > $3) AND (a.ends_on IS NULL OR a.ends_on > $4)
+        ORDER BY a.id DESC
+        """,
+        contact,
+        model,
+        at,
+        at.date(),
+    )
+    return [dict(row) for row in rows]
+
+
+async def _faults_of_model(db: Connection, plan: Plan, wanted: Wanted) -> list[Fault]:
     if wanted.model is None:
-        if wanted.kind is Kind.RESET:
-            return None
-        raise InvalidInput(Fault("/model", "expected the key of a scoring model; only a reset may be of all"))
+        is_of_all = wanted.kind is AdjustmentKind.RESET
+        return [] if is_of_all else [Fault("/model", "expected a scoring model's key; only a reset may be of all")]
     term = plan.contacts.models.get(wanted.model)
     if term is None:
-        raise InvalidInput(Fault("/model", f"there is no scoring model {wanted.model!r}"))
-    return term.id
+        return [Fault("/model", f"there is no scoring model {wanted.model!r}")]
+    if await db.fetchval("SELECT archived_at IS NOT NULL FROM scoring_model WHERE id = $1", term.id):
+        return [Fault("/model", f"scoring model {wanted.model!r} is archived; its scores stay as they are")]
+    return []
 
 
-def _check(wanted: Wanted, now: datetime) -> None:
+def _faults(wanted: Wanted, now: datetime) -> list[Fault]:
     faults = []
-    if wanted.kind is Kind.RESET and wanted.points is not None:
+    if wanted.kind is AdjustmentKind.RESET and wanted.points is not None:
         faults.append(Fault("/points", "a reset has none"))
-    if wanted.kind is not Kind.RESET:
+    if wanted.kind is not AdjustmentKind.RESET:
         if wanted.points is None:
-            faults.append(Fault("/points", f"a {wanted.kind} adjustment needs them"))
+            needs = "a points adjustment" if wanted.kind is AdjustmentKind.POINTS else "an override"
+            faults.append(Fault("/points", f"{needs} needs them"))
         elif abs(wanted.points) > MAX_POINTS or wanted.points != wanted.points.quantize(Decimal("0.01")):
             faults.append(Fault("/points", f"expected at most {MAX_POINTS} with two decimals"))
         if wanted.from_day is not None:
             faults.append(Fault("/from_day", "only a reset has one"))
     if wanted.ends_on is not None and wanted.ends_on <= now.date():
         faults.append(Fault("/ends_on", "expected a day after today (UTC)"))
-    if faults:
-        raise InvalidInput(*faults)
+    return faults
 
 
 def _from_day(wanted: Wanted, now: datetime) -> date | None:
-    if wanted.kind is not Kind.RESET:
+    if wanted.kind is not AdjustmentKind.RESET:
         return None
     return wanted.from_day or now.date() + timedelta(days=1)

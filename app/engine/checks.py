@@ -6,6 +6,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import orjson
+
 from app.engine.conditions import Condition, Json, parse
 from app.engine.fields import FieldType, Scope, Vocabulary
 from app.engine.rules import MAX_DAYS, MAX_POINTS, MAX_STEPS, SCOPES, UNLIMITED, Rule, RuleKind, factors, named
@@ -112,15 +114,18 @@ def _combine(key: str, sheet: Sheet, terms: Terms) -> list[Fault]:
     places = [("/combine/grid/rows"), ("/combine/grid/columns")]
     if "sum" in combine:
         places = [f"/combine/sum/{index}/model" for index in range(len(sheet.parts))]
-    for place, part in zip(places, sheet.parts, strict=False):
-        if part not in terms.contacts.models:
+    for at, (place, part) in enumerate(zip(places, sheet.parts, strict=False)):
+        if part in sheet.parts[:at]:
+            faults.append(Fault(place, "the same model twice"))
+        elif part not in terms.contacts.models:
             faults.append(Fault(place, f"there is no scoring model {part!r:.80}"))
         elif part == key or terms.circle(key, [part]):
             faults.append(Fault(place, f"{part!r} depends on this model, so this one would depend on itself"))
         elif "grid" in combine and not 1 <= len(terms.contacts.models[part].bands) <= MAX_CELLS:
             faults.append(Fault(place, f"a grid takes models with 1 to {MAX_CELLS} bands; {part!r} has none such"))
-    if len(set(sheet.parts)) < len(sheet.parts):
-        faults.append(Fault("/combine", "the same model twice"))
+    for at, part in enumerate(combine.get("sum", ())):
+        if not _is_points(Decimal(str(part["weight"])), 4):
+            faults.append(Fault(f"/combine/sum/{at}/weight", f"expected at most {MAX_POINTS} with four decimals"))
     return faults
 
 
@@ -189,6 +194,7 @@ def _conditions(key: str, rule: Rule, terms: Terms) -> list[Fault]:
     else:
         try:
             event_tree(rule.condition)
+            faults += _unholdable(rule.condition, "/condition")
         except InvalidInput as fault:
             faults += [one.under("/condition") for one in fault.faults]
     if rule.audience is not None:
@@ -203,7 +209,26 @@ def _condition(key: str, condition: Json, pointer: str, terms: Terms) -> list[Fa
     except InvalidInput as fault:
         return list(fault.faults)
     circle = terms.circle(key, depends_on(named(tree)))
-    return [Fault(pointer, f"it looks at the score of {one!r}, which depends on this model") for one in circle]
+    faults = [Fault(pointer, f"it looks at the score of {one!r}, which depends on this model") for one in circle]
+    return faults + _unholdable(condition, pointer)
+
+
+def _unholdable(condition: Json, pointer: str) -> list[Fault]:
+    """The fault of a condition whose JSON the database cannot keep; it has room for more than is read of it."""
+    try:
+        orjson.dumps(condition)
+    except TypeError:
+        beyond = "a number beyond 64 bits (write it as text), half of a surrogate pair, or too many levels"
+        return [Fault(pointer, f"more than can be kept: {beyond}")]
+    return [Fault(pointer, "text must not contain the NUL character")] if _has_nul(condition) else []
+
+
+def _has_nul(said: Json) -> bool:
+    if isinstance(said, dict):
+        return any("\0" in name or _has_nul(part) for name, part in said.items())
+    if isinstance(said, list):
+        return any(map(_has_nul, said))
+    return isinstance(said, str) and "\0" in said
 
 
 def event_tree(condition: Json) -> Condition:
@@ -215,10 +240,11 @@ def _foreign(rule: Rule) -> list[Fault]:
     """Fields that rules of this kind do not have."""
     every = set().union(*_OF_KIND.values())
     foreign = [name for name in sorted(every - _OF_KIND[rule.kind]) if getattr(rule, name) is not None]
+    article = "a" if rule.kind is RuleKind.PROFILE else "an"
+    faults = [Fault(f"/{name}", f"{article} {rule.kind} rule has no such field") for name in foreign]
     if rule.kind is RuleKind.PROFILE and rule.max_points is not None and rule.per_unit_of is None:
-        foreign.append("max_points")
-    said = {RuleKind.PROFILE: "a profile rule's points count once: it has no window and no limit"}
-    return [Fault(f"/{name}", said.get(rule.kind, f"an {rule.kind} rule has no such field")) for name in foreign]
+        faults.append(Fault("/max_points", "a profile rule has it only beside 'per_unit_of'; its points count once"))
+    return faults
 
 
 def _distinct(rule: Rule) -> list[Fault]:

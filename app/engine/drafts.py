@@ -16,6 +16,7 @@ from app.engine import plan as plans
 from app.engine.conditions import Json
 from app.engine.fields import Vocabulary
 from app.engine.rules import Rule as Said
+from app.engine.rules import RuleKind
 from app.engine.sheets import Sheet
 from app.errors import Conflict
 from app.store import models
@@ -130,6 +131,8 @@ async def change_rule(database: Database, rule_id: UUID, changes: Mapping[str, A
     contacts = await _terms(database, model.key)
     async with database.session() as session:
         rule, model = await models.rule(session, rule_id)
+        if changes.get("kind") == RuleKind.ABSENCE != rule.said["kind"]:
+            changes = {"max_times": 1, **changes}  # as of an absence rule that is made so
         rule.said = _checked({**rule.said, **changes, "id": rule.id}, model, contacts)
         rule.updated_at = clock.now()
         session.add(rule)

@@ -37,6 +37,8 @@ ZERO: Any = literal_column("0")
 ONE: Any = literal_column("1")
 TRUE: Any = literal_column("true")
 NO_DAY = cast(null(), Date)
+_UNTIL = "until "
+_NO_ENDS: Any = literal_column("'{}'::jsonb")
 
 Owned = tuple[LiveModel, LiveRule]
 """A rule and whose it is."""
@@ -82,11 +84,12 @@ class Facts:
     def base(self) -> CTE:
         """A row for each contact: conditions that hold, when each may turn, numbers, the day it was made, resets."""
         who, adjustment = self.source.who, self.source.adjustment
-        days = func.jsonb_object_agg(
-            func.coalesce(cast(adjustment.c.model_id, Text), "*"),
-            aggregate_order_by(adjustment.c.from_day, adjustment.c.from_day),
-        )
-        resets = self.source.of(adjustment, who.c.contact_id, days)
+        of, ends_on = func.coalesce(cast(adjustment.c.model_id, Text), "*"), adjustment.c.ends_on
+        # Of two with one key the last stays: the latest day from which, the earliest end.
+        days = func.jsonb_object_agg(of, aggregate_order_by(adjustment.c.from_day, adjustment.c.from_day))
+        ends = func.jsonb_object_agg(func.concat(_UNTIL, of), aggregate_order_by(ends_on, ends_on.desc()))
+        known = ends.filter(ends_on.is_not(None))
+        resets = self.source.of(adjustment, who.c.contact_id, days.op("||")(func.coalesce(known, _NO_ENDS)))
         resets = resets.where(adjustment.c.kind == literal_column("'reset'"), *in_force(adjustment))
         columns = [who.c.contact_id, resets.scalar_subquery().label("resets")]
         if not self._asked and not self.of_kind(RuleKind.PROFILE) and not self.of_kind(RuleKind.ABSENCE):
@@ -157,9 +160,14 @@ class Facts:
 
     def reset_day(self, model_id: Any) -> Any:
         """The first day that counts for a contact of `base` in a model; NULL: all do."""
-        resets = self.base.c.resets
-        own = cast(resets.op("->>")(cast(model_id, Text)), Date)
-        return func.greatest(own, cast(resets.op("->>")("*"), Date))
+        return func.greatest(self._of_resets(cast(model_id, Text)), self._of_resets("*"))
+
+    def reset_ends(self, model_id: Any) -> Any:
+        """The first day on which a reset of a contact of `base` in a model no longer holds; NULL: none."""
+        return func.least(self._of_resets(func.concat(_UNTIL, model_id)), self._of_resets(f"{_UNTIL}*"))
+
+    def _of_resets(self, key: Any) -> Any:
+        return cast(self.base.c.resets.op("->>")(key), Date)
 
     def gates(self, rules: Sequence[Owned]) -> list[tuple[str, Any, list[Any]]]:
         """Columns of a sheet of rules: the audience's number, the group's, and the group's limit."""

@@ -69,11 +69,10 @@ def _membership(facts: Facts) -> Any:
         ),
     )
     base, said = facts.base, {}
+    next_on = facts.reset_ends(sheet.c.model_id)
     if any(model.audience is not None for model in models):
         said["inside"] = func.coalesce(base.c.holds[sheet.c.audience], TRUE)
-        next_on = base.c.flips[sheet.c.audience]
-    else:
-        next_on = literal_column("NULL::date")
+        next_on = func.least(next_on, base.c.flips[sheet.c.audience])
     return facts.given(base, sheet, points=ZERO, next_change_on=next_on, **said).select_from(base.join(sheet, TRUE))
 
 

@@ -65,7 +65,7 @@ async def accept(
     plan = await plans.hold(db)
     who = await identity.resolve(db, dict.fromkeys(event.ref for event in events), now)
     owners = [who.contacts[event.ref] for event in events]
-    stored = await plan.intake.store(db, _columns(events, owners), now)
+    stored = await plan.intake.store(db, _columns(events, owners), plan.epoch, now)
     fresh = [(owner, event) for owner, event in zip(owners, events, strict=True) if event.id in stored]
     changed = await _keep_flags(db, fresh, now, policy) | who.attached
     await plan.scorer.score(db, sorted(changed), now, Cause.EVENT)

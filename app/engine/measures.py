@@ -2,12 +2,9 @@
 
 A measure is a window over the tallies of a counter, which it may share with rules. It counts from the batch after it
 was made; a job counts the history before. It never changes, so that whatever names it means the same for ever.
-
-`publish` may ask here what is ready, though this module asks `publish` for counters: neither does so while it loads.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, assert_never
@@ -16,13 +13,12 @@ from uuid import UUID
 import orjson
 
 from app import clock
-from app.engine import checks, publish, rollout, tally
+from app.engine import checks, publish, rollout
 from app.engine import plan as plans
 from app.engine.conditions import Json, as_list, tests
 from app.engine.fields import MEASURE, SEGMENTS, Aggregate
 from app.engine.plan import Plan
 from app.engine.rules import MAX_DAYS
-from app.engine.tally import Counter
 from app.errors import Conflict, Fault, InvalidInput, NotFound
 from app.store import jobs
 from app.store.db import Connection, Database
@@ -44,7 +40,7 @@ class Wanted:
     window_days: int | None = None
 
     @property
-    def asked(self) -> "publish.Asked":
+    def asked(self) -> publish.Asked:
         """What its counter counts: a sum tells numbers apart, and adds them up when it is read."""
         match self.aggregate:
             case Aggregate.COUNT:
@@ -159,10 +155,6 @@ async def not_ready(db: Connection, names: Iterable[str]) -> list[str]:
     return [row["key"] for row in rows]
 
 
-class _Gone(Exception):
-    """The measure was deleted. Whoever did that has its tallies removed, so none may be added behind their back."""
-
-
 async def run_fill(database: Database, job_id: UUID) -> None:
     """Count the history of one measure, from wherever the job stands, and let it be ready."""
     async with database.batch() as db:
@@ -170,22 +162,9 @@ async def run_fill(database: Database, job_id: UUID) -> None:
         if job is None:
             return
         measure = job["payload"]["measure"]
-        row = await db.fetchrow(
-            "SELECT c.* FROM measure m JOIN counter c ON c.id = m.counter_id WHERE m.id = $1", measure
-        )
-        is_to_fill = row is not None and not row["filled"]
-        if job["phase"] is None:
-            await jobs.enter(db, job_id, "filling", await rollout.count_contacts(db) if is_to_fill else 0)
-    if row is not None and is_to_fill:
-        filling = tally.Fill({row["id"]: Counter.of(dict(row))})
-
-        async def count(db: Connection, chunk: rollout.Chunk) -> None:
-            if not await db.fetchval("SELECT EXISTS (SELECT FROM measure WHERE id = $1)", measure):
-                raise _Gone
-            await filling.set(db, chunk.contacts)
-
-        with suppress(_Gone):
-            await rollout.each_chunk(database, job_id, count)
+        counter = await db.fetchval("SELECT counter_id FROM measure WHERE id = $1", measure)
+    if counter is not None:
+        await rollout.fill(database, job_id, [counter])
     async with database.batch() as db:
         await plans.change(db)
         counter = await db.fetchval("UPDATE measure SET ready = true WHERE id = $1 RETURNING counter_id", measure)
@@ -223,6 +202,10 @@ async def sheets(db: Connection) -> list[Sheet]:
     """All that models say, by their keys. Archived ones say nothing: they are published anew before they count."""
     rows = await db.fetch(
         """
+        WITH pending AS (
+            SELECT (payload ->> 'model')::int AS model_id, (payload ->> 'version')::int AS version
+            FROM job WHERE kind = $1 AND status IN ('queued', 'running')
+        )
         SELECT m.key, true AS is_draft, m.spec,
                coalesce((SELECT jsonb_agg(r.said ORDER BY r.id) FROM rule r WHERE r.model_id = m.id), '[]') AS rules
         FROM scoring_model m WHERE m.archived_at IS NULL
@@ -230,10 +213,7 @@ async def sheets(db: Connection) -> list[Sheet]:
         SELECT m.key, false, v.spec, v.rules
         FROM scoring_model m JOIN model_version v ON v.model_id = m.id
         WHERE m.archived_at IS NULL AND (
-            v.version = m.live_version OR EXISTS (
-                SELECT FROM job WHERE kind = $1 AND status IN ('queued', 'running')
-                AND payload @> jsonb_build_object('model', m.id, 'version', v.version)
-            )
+            v.version = m.live_version OR (v.model_id, v.version) IN (SELECT model_id, version FROM pending)
         )
         ORDER BY 1, 2
         """,

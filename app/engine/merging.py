@@ -3,12 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from app.engine import identity, ingest
+from app.engine import identity, ingest, tally
 from app.engine.contacts import distinct, merged
 from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
 from app.engine.scoring import Cause
-from app.engine.tally import Fill
 from app.errors import Fault, InvalidInput, NotFound
 from app.store import contacts
 from app.store.db import Connection
@@ -19,7 +18,7 @@ _OF_ADDRESS = (
     "bounces_since",
 )  # fmt: skip
 _OF_CONSENT = ("opted_out", "opted_out_at", "opted_out_reason", "opted_out_by")
-_MOVED = ("event", "identity", "adjustment")
+_MOVED = ("identity", "adjustment")
 
 
 async def merge(
@@ -35,6 +34,7 @@ async def merge(
     if survivor == other:
         raise InvalidInput(Fault("/other", "expected another contact than this one"))
     plan = await plans.hold(db)
+    await tally.hold_still(db)
     try:
         await identity.lock(db, [survivor, other])
     except identity.ContactGone:
@@ -42,8 +42,14 @@ async def merge(
     people = await contacts.load(db, [survivor, other])
     kept, gone = people[survivor], people[other]
     _join(kept, gone)
+    # All events of both are counted below: whatever is being filled just now must pass them over.
+    await db.execute(
+        "UPDATE event SET contact_id = $1, epoch = $3 WHERE contact_id IN ($1, $2)", survivor, other, plan.epoch
+    )
+    await db.execute("DELETE FROM staged_tally WHERE contact_id IN ($1, $2)", survivor, other)
     for table in _MOVED:
         await db.execute(f"UPDATE {table} SET contact_id = $1 WHERE contact_id = $2", survivor, other)
+    await _end_overrides(db, survivor)
     await db.execute(
         """
         UPDATE activity a SET last_event_at = greatest(a.last_event_at, o.last_event_at)
@@ -53,11 +59,27 @@ async def merge(
         other,
     )
     await contacts.erase(db, other)
-    await Fill(plan.counters).set(db, [survivor])
+    await tally.Fill(plan.counters).set(db, [survivor])
     await ingest.judge(db, [kept], policy)
     await ingest.save(db, [kept], now)
     await plan.scorer.score(db, [survivor], now, Cause.MERGE)
     return kept
+
+
+async def _end_overrides(db: Connection, contact: UUID) -> None:
+    """Let each override end the one before, as if one contact had had them all."""
+    await db.execute(
+        """
+        UPDATE adjustment a SET revoked_at = next.created_at, revoked_by = next.made_by
+        FROM (
+            SELECT id, lead(created_at) OVER turn AS created_at, lead(made_by) OVER turn AS made_by
+            FROM adjustment WHERE contact_id = $1 AND kind = 'override'
+            WINDOW turn AS (PARTITION BY model_id ORDER BY created_at, id)
+        ) next
+        WHERE a.contact_id = $1 AND a.id = next.id AND coalesce(a.revoked_at, 'infinity') > next.created_at
+        """,
+        contact,
+    )
 
 
 def _join(kept: Contact, gone: Contact) -> None:

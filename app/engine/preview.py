@@ -240,7 +240,7 @@ async def movers(
     limit: int,
     after: tuple[Decimal, UUID] | None,
 ) -> list[Mover]:
-    """Who would move, the furthest first; only who crosses `threshold` (upwards, downwards), where it is given.
+    """Who would move, the furthest first; only who moves upwards or downwards, and crosses `threshold`, where said.
 
     Raises NotFound if there is no such preview, or it is not ready.
     """
@@ -254,9 +254,10 @@ async def movers(
         SELECT p.contact_id, c.email, p.was, p.becomes, p.moved
         FROM preview_score p JOIN contact c ON c.id = p.contact_id
         WHERE p.job_id = $1 AND p.moved > 0 AND ($5::numeric IS NULL OR (p.moved, p.contact_id) < ($5, $6))
-          AND ($2::numeric IS NULL
-               OR ($3 IS NOT FALSE AND (p.was IS NULL OR p.was < $2) AND p.becomes >= $2)
-               OR ($3 IS NOT TRUE AND p.was >= $2 AND (p.becomes IS NULL OR p.becomes < $2)))
+          AND (($3 IS NOT FALSE AND (p.was IS NULL OR p.was < coalesce($2::numeric, p.becomes))
+                AND p.becomes >= coalesce($2, p.becomes))
+               OR ($3 IS NOT TRUE AND p.was >= coalesce($2, p.was)
+                   AND (p.becomes IS NULL OR p.becomes < coalesce($2, p.was))))
         ORDER BY p.moved DESC, p.contact_id DESC LIMIT $4
         """,
         job_id,

@@ -1,6 +1,7 @@
 """Making a draft count: freeze it as a version, and enqueue the work that makes it live (`rollout`)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,8 +12,8 @@ from app.engine.conditions import parse, tests
 from app.engine.fields import MEASURE, Vocabulary
 from app.engine.plan import Plan
 from app.engine.rules import Band, Rule, RuleKind, read_bands
-from app.engine.sheets import LiveModel, Sheet, combined, depends_on, live_model
-from app.errors import Conflict, NotFound
+from app.engine.sheets import MAX_CELLS, LiveModel, Sheet, combined, depends_on, live_model
+from app.errors import Conflict, InvalidInput, NotFound
 from app.store import jobs
 from app.store.db import Connection
 
@@ -56,8 +57,10 @@ async def publish(
 
     The work begins at `starts_at`, at once if that is None; a version published before then takes its place.
     `side_effects` says whether the scores that change are told to anybody. Grids of this model follow, if its bands
-    changed. Raises NotFound; InvalidInput with a pointer to each fault of the draft; Conflict for an archived model,
-    for one that depends on a model that does not count, and for more conditions than can be asked at once.
+    changed: they say again what they said last, with other cells; their drafts stay drafts. Raises NotFound;
+    InvalidInput with a pointer to each fault of the draft; Conflict for an archived model, for one that depends on a
+    model that does not count, for an old version that names what is gone, and for more conditions than can be asked at
+    once.
     """
     model = await db.fetchrow("SELECT * FROM scoring_model WHERE key = $1 FOR UPDATE", key)
     if model is None:
@@ -68,13 +71,16 @@ async def publish(
     await plans.change(db)
     plan = await plans.load(db)
     frozen = await (_freeze(db, dict(model), plan.contacts) if version is None else _thaw(db, dict(model), version))
-    mine = _refuse(plan, model["id"], key, frozen)
+    try:
+        mine = _refuse(plan, model["id"], key, frozen)
+    except InvalidInput as fault:
+        raise Conflict(f"version {version} of {key!r} names what is gone, or has changed: {fault}") from None
     await _refuse_uncounted(db, mine)
     made = await _keep(db, model["id"], frozen, by, now, side_effects=side_effects)
     payload = {"model": model["id"], "version": made}
     job = await jobs.enqueue(db, PUBLISH, payload, now, starts_at=starts_at)
-    for grid in await _grids_of(db, key, read_bands(frozen.bands)):
-        await publish(db, grid, by, now, side_effects=side_effects, starts_at=starts_at)
+    for grid, latest in await _grids_to_follow(db, key):
+        await publish(db, grid, by, now, version=latest, side_effects=side_effects, starts_at=starts_at)
     return Published(made, job)
 
 
@@ -97,19 +103,40 @@ async def _freeze(db: Connection, model: Mapping[str, Any], contacts: Vocabulary
     bands: list[dict[str, Any]] = model["bands"]
     drafted = drafts.digest(model["name"], bands, sheet, said)
     if sheet.parts:
-        parts = {part: await _bands_of(db, part) for part in sheet.parts}
-        sheet, of_parts, cells = combined(model["key"], sheet, parts)
+        sheet, of_parts, cells = combined(model["key"], sheet, await _bands_of_parts(db, sheet))
         said = [*of_parts, *said]
         bands = [cell.to_json() for cell in cells] or bands
     return _Frozen(model["name"], bands, {**sheet.to_json(), "drafted": drafted}, said)
 
 
 async def _thaw(db: Connection, model: Mapping[str, Any], version: int) -> _Frozen:  # Any: columns
-    """An old version, to say it again. Raises NotFound."""
+    """An old version, to say it again; a grid with the cells that the bands of its parts make now. Raises NotFound."""
     row = await db.fetchrow("SELECT * FROM model_version WHERE model_id = $1 AND version = $2", model["id"], version)
     if row is None:
         raise NotFound(f"scoring model {model['key']!r} has no version {version}")
-    return _Frozen(row["name"], row["bands"], row["spec"], [Rule.from_json(one) for one in row["rules"]])
+    sheet = Sheet.from_json(row["spec"])
+    if "grid" not in (sheet.combine or {}):
+        return _Frozen(row["name"], row["bands"], row["spec"], [Rule.from_json(one) for one in row["rules"]])
+    sheet, said, cells = combined(model["key"], _as_drafted(sheet), await _bands_of_parts(db, sheet))
+    spec = {**sheet.to_json(), "drafted": row["spec"].get("drafted")}
+    return _Frozen(row["name"], [cell.to_json() for cell in cells], spec, said)
+
+
+def _as_drafted(grid: Sheet) -> Sheet:
+    """Without what `combined` put before a grid's own audience: that there are both bands."""
+    asked = grid.audience["rules"] if isinstance(grid.audience, dict) else []
+    own = asked[2:] if isinstance(asked, list) else []
+    return replace(grid, audience=own[0] if own else None)
+
+
+async def _bands_of_parts(db: Connection, sheet: Sheet) -> dict[str, list[Band]]:
+    """Of the models that a combined one is made of. Raises Conflict if one is not published, or makes no grid."""
+    parts = {part: await _bands_of(db, part) for part in sheet.parts}
+    if "grid" in (sheet.combine or {}):
+        for part, bands in parts.items():
+            if not 1 <= len(bands) <= MAX_CELLS:
+                raise Conflict(f"{part!r} is a side of a grid, so it has 1 to {MAX_CELLS} bands, not {len(bands)}")
+    return parts
 
 
 async def _bands_of(db: Connection, key: str) -> list[Band]:
@@ -126,25 +153,34 @@ async def _bands_of(db: Connection, key: str) -> list[Band]:
     return read_bands(bands)
 
 
-async def _grids_of(db: Connection, key: str, bands: Sequence[Band]) -> list[str]:
-    """The grids that count with other bands of model `key` than these."""
+async def _grids_to_follow(db: Connection, key: str) -> list[tuple[str, int]]:
+    """The grids whose cells are not those that the bands of model `key` make now, and the latest version of each.
+
+    That version counts, or is about to: of what waits, only the latest comes to count.
+    """
     rows = await db.fetch(
         """
-        SELECT m.key, v.spec, v.rules FROM scoring_model m
-        JOIN model_version v ON v.model_id = m.id AND v.version = m.live_version
+        SELECT m.id, m.key, v.version, v.rules, v.bands FROM scoring_model m CROSS JOIN LATERAL (
+            SELECT * FROM model_version WHERE model_id = m.id ORDER BY version DESC LIMIT 1
+        ) v
         WHERE m.archived_at IS NULL
           AND $1 IN (v.spec -> 'combine' -> 'grid' ->> 'rows', v.spec -> 'combine' -> 'grid' ->> 'columns')
+          AND (m.live_version IS NOT NULL OR EXISTS (
+              SELECT FROM job WHERE kind = $2 AND status IN ('queued', 'running')
+                AND payload @> jsonb_build_object('model', m.id, 'version', v.version)
+          ))
         ORDER BY m.id
         """,
         key,
+        PUBLISH,
     )
-    names = [band.name for band in bands]
-    field = f"contact.band.{key}"
-    return [
-        row["key"]
-        for row in rows
-        if names != [one["condition"]["value"] for one in row["rules"] if one["condition"]["field"] == field]
-    ]
+    following = []
+    for row in rows:
+        again = await _thaw(db, dict(row), row["version"])
+        rules_again = [{**rule.to_json(), "counter_id": None} for rule in again.rules]
+        if (rules_again, again.bands) != (row["rules"], row["bands"]):
+            following.append((row["key"], row["version"]))
+    return following
 
 
 def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> LiveModel:
@@ -242,7 +278,8 @@ async def _refuse_needed(db: Connection, key: str) -> None:
     plan = await plans.load(db)
     needing = sorted(model.key for model in plan.models if key in model.depends_on and model.key != key)
     if needing:
-        raise Conflict(f"{', '.join(needing)} depends on its scores; publish that without it, or archive it, first")
+        listed = ", ".join(map(repr, needing))
+        raise Conflict(f"other models need its scores: {listed}; publish them without it, or archive them, first")
 
 
 async def rescore(db: Connection, keys: Sequence[str], now: datetime) -> UUID:
@@ -292,23 +329,28 @@ async def counters_of(db: Connection, said: Sequence[Rule]) -> dict[UUID, int]:
 
 
 async def count(db: Connection, asked: Sequence[Asked]) -> list[int]:
-    """The counters that ask this; those that are new begin to count with the next batch, and are filled later."""
+    """The counters that ask this; those that are new begin to count with the next batch, and are filled later.
+
+    The caller has changed the plan in this transaction: its epoch is the first that counts by them.
+    """
     if not asked:
         return []
     by_digest = {one.digest: one for one in asked}
     await db.execute(
         """
-        INSERT INTO counter (digest, condition, keyed_by, keyed_as)
-        SELECT * FROM unnest($1::bytea[], $2::jsonb[], $3::text[], $4::text[]) AS new(digest, condition, by, kind)
-        ORDER BY digest
-        ON CONFLICT (digest) DO UPDATE SET retired_by = NULL, filled = false WHERE counter.retired_by IS NOT NULL
+        INSERT INTO counter (digest, condition, keyed_by, keyed_as, since)
+        SELECT new.*, epoch
+        FROM unnest($1::bytea[], $2::jsonb[], $3::text[], $4::text[]) AS new(digest, condition, by, kind), plan_epoch
+        ON CONFLICT (digest) WHERE retired_by IS NULL DO NOTHING
         """,
         list(by_digest),
         [one.condition for one in by_digest.values()],
         [one.keyed_by for one in by_digest.values()],
         [one.keyed_as for one in by_digest.values()],
     )
-    rows = await db.fetch("SELECT id, digest FROM counter WHERE digest = ANY($1)", list(by_digest))
+    rows = await db.fetch(
+        "SELECT id, digest FROM counter WHERE digest = ANY($1) AND retired_by IS NULL", list(by_digest)
+    )
     ids = {row["digest"]: row["id"] for row in rows}
     return [ids[one.digest] for one in asked]
 

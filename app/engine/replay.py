@@ -73,21 +73,25 @@ async def as_of(
 ) -> Explanation:
     """A contact's score at a past instant, by the versions that counted then, or by those that count now.
 
-    Raises NotFound if the contact was not there then, or the model did not count.
+    Raises NotFound if the contact was not there then, or the model did not count; Conflict if a version of then names
+    what is gone.
     """
     made = await db.fetchval("SELECT created_at FROM contact WHERE id = $1", contact)
     if made is None or made > at:
         raise NotFound("there was no such contact at that moment")
     contacts, models = plan.contacts, list(plan.models)
     if rules_of_then:
-        contacts, models = await _models_then(db, contacts, at)
+        contacts, models = await _models_then(db, contacts, key, at)
     replayed = own_counters(needed(models, key), plan)
     levels = _levels(replayed.models, contacts, sources.as_of(replayed.counters))
     return (await _evaluate(db, levels, contact, at.date(), at))[key]
 
 
-async def _models_then(db: Connection, contacts: Vocabulary, at: datetime) -> tuple[Vocabulary, list[LiveModel]]:
-    """The versions that counted at an instant, and the vocabulary with their bands."""
+async def _models_then(
+    db: Connection, contacts: Vocabulary, key: str, at: datetime
+) -> tuple[Vocabulary, list[LiveModel]]:
+    """The versions of a model, and of all that it depends on, that counted at an instant; the vocabulary with their
+    bands. No others are read: what they name may be gone, which is nothing to this one."""
     rows = await db.fetch(
         """
         SELECT m.id, m.key, v.version, v.spec, v.rules, v.bands FROM scoring_model m CROSS JOIN LATERAL (
@@ -99,14 +103,18 @@ async def _models_then(db: Connection, contacts: Vocabulary, at: datetime) -> tu
     )
     terms = {row["key"]: ModelTerm(row["id"], plans.terms(read_bands(row["bands"]))) for row in rows}
     contacts = replace(contacts, models={**contacts.models, **terms})
-    models: list[LiveModel] = []
-    for row in rows:
+    by_key, models, ahead = {row["key"]: row for row in rows}, list[LiveModel](), [key]
+    while ahead:
+        row = by_key.pop(ahead.pop(), None)
+        if row is None:
+            continue
         first = sum(len(model.rules) for model in models)
         try:
             models.append(live_model(row["id"], row["key"], row["version"], dict(row), contacts, first))
         except InvalidInput as fault:
             said = f"version {row['version']} of {row['key']!r} cannot be read any more, for what it names has changed"
             raise Conflict(f"{said}: {fault}") from None
+        ahead += sorted(models[-1].depends_on)
     return contacts, models
 
 
@@ -147,7 +155,7 @@ def needed(models: Sequence[LiveModel], key: str) -> list[LiveModel]:
     """The model and all that it depends on. Raises NotFound."""
     by_key = {model.key: model for model in models}
     if key not in by_key:
-        raise NotFound(f"no scoring model {key!r} counts at that moment")
+        raise NotFound(f"no scoring model {key!r} counts at that moment; as_of may name one at which it did")
     reached, ahead = {key}, {key}
     while ahead:
         ahead = {below for one in ahead for below in by_key[one].depends_on if below in by_key} - reached

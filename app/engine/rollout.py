@@ -16,7 +16,6 @@ from app.engine.identity import ContactGone
 from app.engine.plan import Plan
 from app.engine.scoring import Cause, Scorer
 from app.engine.sheets import live_model
-from app.engine.tally import Counter
 from app.store import jobs
 from app.store.db import Connection, Database
 
@@ -61,7 +60,7 @@ async def run_publish(database: Database, job_id: UUID) -> None:
         await _end(database, job_id, result={"superseded_by": known["newest"]})
         return
     live = live_model(model_id, known["key"], version, dict(known), contacts)
-    if job["phase"] in (None, "filling"):
+    if job["phase"] in (None, "counting", "filling"):
         await fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
         await _switch(database, job_id, model_id, version)
     await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH)
@@ -113,18 +112,35 @@ async def run_tidy(database: Database, job_id: UUID) -> None:
 
 
 async def fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None:
-    """Count the whole history of those of these counters that are new."""
+    """Count the history of those of these counters that are new: all of it in one pass, then added contact by contact.
+
+    A counter that another job fills as well is counted once: whoever comes first stages it, and either adds.
+    """
     async with database.batch() as db:
-        rows = await db.fetch("SELECT * FROM counter WHERE id = ANY($1) AND NOT filled", counter_ids)
-        if await db.fetchval("SELECT phase FROM job WHERE id = $1", job_id) is None:
-            await jobs.enter(db, job_id, "filling", await count_contacts(db) if rows else 0)
-    if rows:
-        filling = tally.Fill({row["id"]: Counter.of(dict(row)) for row in rows})
+        phase = await db.fetchval("SELECT phase FROM job WHERE id = $1", job_id)
+        if phase is None:
+            await jobs.enter(db, job_id, "counting", 0)
+    if phase in (None, "counting"):
+        async with database.batch() as db:
+            fresh = await db.fetch(
+                "UPDATE counter SET staged = true WHERE id = ANY($1) AND NOT staged AND NOT filled RETURNING *",
+                counter_ids,
+            )
+            if fresh:
+                await tally.stage(db, [dict(row) for row in fresh])
+            await jobs.enter(db, job_id, "filling", await count_contacts(db))
+    async with database.hot.acquire() as db:
+        rows = await db.fetch("SELECT id FROM counter WHERE id = ANY($1) AND NOT filled", counter_ids)
+    counters = [row["id"] for row in rows]
+    if counters:
 
-        async def count(db: Connection, chunk: Chunk) -> None:
-            await filling.set(db, chunk.contacts)
+        async def add(db: Connection, chunk: Chunk) -> None:
+            await tally.add_staged(db, chunk.contacts, counters)
 
-        await each_chunk(database, job_id, count)
+        await each_chunk(database, job_id, add)
+        async with database.hot.acquire() as db:
+            # Of contacts that were erased while the events were counted.
+            await db.execute("DELETE FROM staged_tally WHERE counter_id = ANY($1)", counters)
 
 
 async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> None:

@@ -1,7 +1,7 @@
 """From events to tallies: the conditions of all counters, compiled into the statement that stores events.
 
-The same expressions run over events just inserted (`Intake`), over all history when a counter is new (`Fill`), and over
-whatever else has an event's columns (`matched`): events up to a past moment, events that a caller made up.
+The same expressions run over events just inserted (`Intake`), over all history when a counter is new (`stage`), and
+over whatever else has an event's columns (`matched`): events up to a past moment, events that a caller made up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     DateTime,
     Integer,
     Text,
@@ -35,7 +36,7 @@ from app.engine.compile import Row, event_row, number_text, scalar_text, to_sql,
 from app.engine.conditions import Condition, parse
 from app.engine.fields import Field, FieldType, Scope, Vocabulary
 from app.store.db import Connection, Statement
-from app.store.tables import Activity, Event, Tally, core
+from app.store.tables import Activity, Event, StagedTally, Tally, core
 
 _event = core(Event)
 _tally = core(Tally)
@@ -76,17 +77,18 @@ class Intake:
     def __init__(self, counters: Mapping[int, Counter]) -> None:
         self._statement = Statement(_store(counters))
 
-    async def store(self, db: Connection, events: Columns, now: Any) -> set[UUID]:
+    async def store(self, db: Connection, events: Columns, epoch: int, now: Any) -> set[UUID]:
         """Returns the ids that are new; the others were stored before and count for nothing.
 
-        The transaction holds the locks of all contacts named. `properties` are JSON texts.
+        The transaction holds the plan of this `epoch`, and the locks of all contacts named. `properties` are JSON
+        texts.
         """
-        rows = await db.fetch(self._statement.sql, *self._statement.arguments(**events, now=now))
+        rows = await db.fetch(self._statement.sql, *self._statement.arguments(**events, epoch=epoch, now=now))
         return {row["id"] for row in rows}
 
 
 class Fill:
-    """Set the tallies of new counters from all events of some contacts."""
+    """Set tallies from all events of some contacts, whatever was counted of them before."""
 
     def __init__(self, counters: Mapping[int, Counter]) -> None:
         self._counters = list(counters)
@@ -95,7 +97,7 @@ class Fill:
         self._count = Statement(insert(_tally).from_select(names, matches)) if counters else None
 
     async def set(self, db: Connection, contacts: Sequence[UUID]) -> None:
-        """Count anew for `contacts`, which the transaction has locked: what ingest added meanwhile is replaced."""
+        """Count anew for `contacts`, which the transaction has locked."""
         if self._count is not None:
             await drop(db, contacts, self._counters)
             await db.execute(self._count.sql, *self._count.arguments(contacts=list(contacts)))
@@ -119,6 +121,53 @@ class Recount:
 
 
 RECOUNT = table("recount", *(column(one.name, one.type) for one in _tally.c))
+
+
+_MOVING = 7_300_003  # any number that nobody else uses
+
+
+async def hold_still(db: Connection) -> None:
+    """Wait until nobody stages events, and let nobody, until the transaction ends: it may give events to others."""
+    await db.execute(f"SELECT pg_advisory_xact_lock({_MOVING})")
+
+
+async def stage(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:  # Any: the table's columns
+    """Count all events from before each of these counters began, in one pass over the table, beside the tallies.
+
+    Without a lock on anybody: what ingest counts itself is of later epochs.
+    """
+    await db.execute(
+        f"""
+        SELECT pg_advisory_xact_lock_shared({_MOVING});
+        SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on; SET LOCAL work_mem = '128MB';
+        SET LOCAL plan_cache_mode = force_custom_plan;
+        """
+    )
+    names = ["contact_id", "counter_id", "day", "key", "n"]
+    for since in sorted({row["since"] for row in rows}):
+        counters = {row["id"]: Counter.of(row) for row in rows if row["since"] == since}
+        before = select(_event).where(_event.c.epoch < literal(since, BigInteger)).subquery("before")
+        counted = matched(before, counters).order_by(literal_column("contact_id"))
+        statement = Statement(insert(core(StagedTally)).from_select(names, counted))
+        await db.execute(statement.sql, *statement.arguments(), timeout=None)
+
+
+async def add_staged(db: Connection, contacts: Sequence[UUID], counters: Sequence[int]) -> None:
+    """Add what is staged to the tallies of `contacts`, which the transaction has locked; each count once."""
+    await db.execute(
+        """
+        WITH moved AS (
+            DELETE FROM staged_tally s USING unnest($1::uuid[]) AS who(contact_id), unnest($2::int[]) AS c(counter_id)
+            WHERE s.contact_id = who.contact_id AND s.counter_id = c.counter_id
+            RETURNING s.contact_id, s.counter_id, s.day, s.key, s.n
+        )
+        INSERT INTO tally (contact_id, counter_id, day, key, n)
+        SELECT moved.* FROM moved JOIN counter ON counter.id = moved.counter_id AND counter.retired_by IS NULL
+        ON CONFLICT (contact_id, counter_id, day, key) DO UPDATE SET n = tally.n + excluded.n
+        """,
+        list(contacts),
+        list(counters),
+    )
 
 
 async def drop(db: Connection, contacts: Sequence[UUID], counters: Sequence[int]) -> None:
@@ -160,13 +209,14 @@ def _store(counters: Mapping[int, Counter]) -> Any:
     )
     now = bindparam("now", type_=DateTime(timezone=True))
     names = ["id", "contact_id", "type", "source", "client_id", "occurred_at", "received_at", "address", "properties"]
+    epoch = bindparam("epoch", type_=BigInteger)
     # In the order of ids: two transactions that bring the same events wait for each other, and never in a circle.
     rows = select(
-        *(incoming.c[name] for name in names[:6]), now, incoming.c.address, cast(incoming.c.properties, JSONB)
+        *(incoming.c[name] for name in names[:6]), now, incoming.c.address, cast(incoming.c.properties, JSONB), epoch
     ).order_by(incoming.c.id)
     stored = (
         insert(_event)
-        .from_select(names, rows)
+        .from_select([*names, "epoch"], rows)
         .on_conflict_do_nothing(index_elements=["id"])
         .returning(
             _event.c.id, _event.c.contact_id, _event.c.type, _event.c.source, _event.c.occurred_at, _event.c.properties

@@ -5,7 +5,7 @@ missing; nothing in a record raises.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from math import isfinite
 from typing import Any
@@ -15,7 +15,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.engine.compile import Row, contact_row, event_row, to_sql, typed
 from app.engine.conditions import Condition
-from app.engine.fields import FIXED, Scope
+from app.engine.facts import made
+from app.engine.fields import FIXED, FieldType, Scope, Vocabulary
+from app.engine.rules import named
 from app.store.db import Connection, Statement
 
 _DEEPEST = 100
@@ -23,26 +25,29 @@ _DEEPEST = 100
 _LARGEST = 10_000
 """Bits of a whole number; a larger one is missing. A condition names none beyond 1,000 bits."""
 
-_DERIVED = {"email_domain", "days_inactive"}
+_DERIVED = {"email_domain", "days_inactive", "segments"}
 """Fields of a contact that follow from its others."""
 
 
 async def matches(
-    db: Connection, condition: Condition, scope: Scope, records: Sequence[dict[str, Any]], as_of: date
+    db: Connection, condition: Condition, fields: Vocabulary, records: Sequence[dict[str, Any]], as_of: date
 ) -> list[bool]:
-    """Whether the condition holds for each record, in their order; `as_of` is the day of `contact.days_inactive`.
+    """Whether the condition, read by the vocabulary `fields`, holds for each record, in their order.
 
     A record of scope `record` is flat, its keys the declared fields. One of scope `event` is an event as posted:
     type, source, occurred_at, properties. One of scope `contact` is a contact as the API shows it: email, name,
-    stage, tags, opted_out, bounced, bounce_status, created_at, last_event_at, properties.
+    stage, tags, opted_out, bounced, bounce_status, created_at, last_event_at, properties; with `scores` by the keys
+    of models and `measures` by their keys. Bands and segments follow from these. `as_of` is the day of
+    `contact.days_inactive`.
     """
-    statement = Statement(_over_records(condition, scope))
+    statement = Statement(_over_records(condition, fields))
     said = json.dumps([_held(record) for record in records])
     rows = await db.fetch(statement.sql, *statement.arguments(records=said, as_of=as_of))
     return [row["matched"] for row in rows]
 
 
-def _over_records(condition: Condition, scope: Scope) -> Any:  # Any: a select
+def _over_records(condition: Condition, known: Vocabulary) -> Any:  # Any: a select
+    scope = known.scope
     record = (
         func.jsonb_array_elements(cast(bindparam("records", type_=Text), JSONB))
         .table_valued(column("said", JSONB), with_ordinality="place")
@@ -55,9 +60,15 @@ def _over_records(condition: Condition, scope: Scope) -> Any:  # Any: a select
     fixed = [typed(record.c.said[name], kind).label(name) for name, kind in names.items() if name not in _DERIVED]
     properties = record.c.said["properties"]
     is_object = func.jsonb_typeof(properties) == literal_column("'object'")
-    fields = select(record.c.place, *fixed, case((is_object, properties)).label("properties")).subquery("fields")
+    document = case((is_object, properties)).label("properties")
+    fields = select(record.c.place, record.c.said, *fixed, document).subquery("fields")
     if scope is Scope.CONTACT:
-        row = contact_row(fields, fields.c.last_event_at, bindparam("as_of", type_=Date))
+
+        def given(place: str) -> Callable[[str], Any]:  # Any: a column
+            return lambda key: typed(fields.c.said[place][key], FieldType.NUMBER)
+
+        columns = made(named(condition), known, given("scores"), given("measures"))
+        row = contact_row(fields, fields.c.last_event_at, bindparam("as_of", type_=Date), columns)
     else:
         row = event_row(fields)
     return select(to_sql(condition, row).label("matched")).select_from(fields).order_by(fields.c.place)

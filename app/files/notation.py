@@ -1,11 +1,12 @@
 """YAML in and out, so that what is read is what was written.
 
-Reading takes for a boolean only `true` and `false`: `on`, `no` and `2026-01-01` are text, as in JSON. Numbers are exact,
-keys are text and stand once, and there are no aliases and no tags of anybody's. Writing puts quotes around whatever some
-reader of YAML, old or new, would take for something else than text.
+Reading takes for a boolean only `true` and `false`: `on`, `no` and `2026-01-01` are text, as in JSON. Numbers are
+exact, keys are text and stand once, and there are no aliases and no tags of anybody's. Writing puts quotes around
+whatever some reader of YAML, old or new, would take for something else than text.
 """
 
 import re
+import textwrap
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TypeAlias
@@ -34,25 +35,30 @@ _ODD = re.compile("[\r\x85\u2028\u2029\ufeff]")
 
 
 class Rows(list[Said]):
-    """A list that is written a line or more to each item, however short it is."""
+    """A list that is written with a line or more for each item, however short it is."""
+
+
+class Entry(dict[str, Said]):
+    """A mapping that is written with a line or more for each name, however short it is."""
 
 
 class _Reader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - YAML 1.1's, which know twenty-two booleans
+    yaml_implicit_resolvers = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]  # untyped in the stubs
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # as above
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # untyped in the stubs
             raise yaml.composer.ComposerError(None, None, "an alias (*name) is not read here; say it in full", mark)
         return super().compose_node(parent, index)
 
 
 class _Writer(yaml.SafeDumper):
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - PyYAML's
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's
         super().increase_indent(flow, indentless=False)
 
     def choose_scalar_style(self) -> str:
-        style: str = super().choose_scalar_style()  # type: ignore[no-untyped-call]  # untyped in the stubs
+        style: str = super().choose_scalar_style()
+        assert isinstance(self.event, yaml.ScalarEvent)
         text = self.event.value
         return '"' if _ODD.search(text) or ("\n" in text and style != "|") else style
 
@@ -67,7 +73,7 @@ def read(text: str) -> Iterator[tuple[Said, list[Fault]]]:
     """Each document that says anything, with what is wrong in it. Raises InvalidInput for what is no YAML at all."""
     try:
         for node in list(yaml.compose_all(text, Loader=_Reader)):
-            if node is not None and node.tag != _NULL:
+            if node.tag != _NULL:
                 walk = _Walk()
                 yield walk.value(node, ""), walk.faults
     except yaml.MarkedYAMLError as fault:
@@ -93,7 +99,8 @@ class _Walk:
             return [self.value(one, f"{pointer}/{index}") for index, one in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, pointer)
-        return self._fault(pointer, f"{node.tag} is not read here")
+        self._fault(pointer, f"{node.tag} is not read here")
+        return None
 
     def _mapping(self, node: yaml.MappingNode, pointer: str) -> dict[str, Said]:
         found: dict[str, Said] = {}
@@ -110,20 +117,23 @@ class _Walk:
     def _scalar(self, node: yaml.ScalarNode, pointer: str) -> Said:
         text: str = node.value
         if node.tag == _STR:
-            return text if _is_text(text) else self._fault(pointer, "a character that text cannot hold")
-        if node.tag == _NULL:
-            return None
+            if not _is_text(text):
+                self._fault(pointer, "a character that text cannot hold")
+            return text
         if node.tag == _BOOL and text in ("true", "false"):
             return text == "true"
         if node.tag in (_INT, _FLOAT) and _PLAIN[-1][1].match(text):
             return self._number(text, pointer)
-        return self._fault(pointer, f"{node.tag.removeprefix(_TAG)} {text!r:.40} is not read here")
+        if node.tag != _NULL:
+            self._fault(pointer, f"{node.tag.removeprefix(_TAG)} {text!r:.40} is not read here")
+        return None
 
     def _number(self, text: str, pointer: str) -> Said:
         number = Decimal(text)
         if len(text) > _LONGEST_NUMBER or abs(number.adjusted()) > _LONGEST_NUMBER:
-            return self._fault(pointer, "a number beyond all measure")
-        return int(number) if number == number.to_integral_value() and "." not in text else number
+            self._fault(pointer, "a number beyond all measure")
+            return None
+        return whole(number)
 
     def _fault(self, pointer: str, detail: str) -> None:
         self.faults.append(Fault(pointer, detail))
@@ -137,14 +147,20 @@ def _is_text(text: str) -> bool:
     return "\x00" not in text
 
 
-def write(value: Said) -> str:
-    """A value as YAML: the outermost a line to each entry, what is below it on one line where that is short."""
-    return _text(_node(value, 0, 0, is_outermost=True))
+def whole(number: Decimal) -> int | Decimal:
+    """The one way to hold a number: an integer if it is one."""
+    return int(number) if number == number.to_integral_value() else number
+
+
+def write(value: Rows | Entry, indent: int = 0) -> str:
+    """A value as YAML; what is below `Rows` and `Entry` goes on one line where that is short."""
+    return textwrap.indent(_text(_node(value, indent, indent)), " " * indent)
 
 
 def line(value: Said) -> str:
     """A value on one line, whatever its length."""
-    return _text(_flow(value), width=1_000_000).removesuffix("\n").removesuffix("\n...")
+    whole_line = yaml.MappingNode(_MAP, [(_scalar("x"), _flow(value))], flow_style=False)
+    return _text(whole_line, width=1_000_000).removeprefix("x: ").removesuffix("\n")
 
 
 def _text(node: yaml.Node, width: int = WIDTH) -> str:
@@ -152,46 +168,42 @@ def _text(node: yaml.Node, width: int = WIDTH) -> str:
     return text
 
 
-def _node(value: Said, indent: int, before: int, *, is_outermost: bool = False) -> yaml.Node:
-    """`before` says how much stands before it on its line, `indent` where its own lines begin."""
+def _node(value: Said, indent: int, before: int) -> yaml.Node:
+    """`before` says how much stands before it on its line, `indent` how far in its own lines begin."""
     if not isinstance(value, dict | list):
-        return _scalar(value)
-    if not (is_outermost or isinstance(value, Rows)) and before + len(line(value)) <= WIDTH:
+        return _scalar(value, _style(value) if isinstance(value, str) else None)
+    if not isinstance(value, Rows | Entry) and before + len(line(value)) <= WIDTH:
         return _flow(value)
     if isinstance(value, list):
-        items = [_node(one, indent + 2, indent + 2, is_outermost=_is_long(one)) for one in value]
-        return yaml.SequenceNode(_SEQ, items, flow_style=False)
-    entries = [
-        (_scalar(name), _node(one, indent + 2, indent + len(line(name)) + 2)) for name, one in value.items()
-    ]
+        return yaml.SequenceNode(_SEQ, [_node(one, indent + 2, indent + 2) for one in value], flow_style=False)
+    entries = [(_scalar(name), _node(one, indent + 2, indent + len(line(name)) + 2)) for name, one in value.items()]
     return yaml.MappingNode(_MAP, entries, flow_style=False)
-
-
-def _is_long(value: Said) -> bool:
-    return False
 
 
 def _flow(value: Said) -> yaml.Node:
     if isinstance(value, dict):
-        entries = [(_scalar(name), _flow(one)) for name, one in value.items()]
-        return yaml.MappingNode(_MAP, entries, flow_style=True)
+        return yaml.MappingNode(_MAP, [(_scalar(name), _flow(one)) for name, one in value.items()], flow_style=True)
     if isinstance(value, list):
         return yaml.SequenceNode(_SEQ, [_flow(one) for one in value], flow_style=True)
     return _scalar(value)
 
 
-def _scalar(value: bool | Decimal | str | None) -> yaml.ScalarNode:
+def _scalar(value: bool | int | Decimal | str | None, style: str | None = None) -> yaml.ScalarNode:
     if value is None:
         return yaml.ScalarNode(_NULL, "null")
     if isinstance(value, bool):
         return yaml.ScalarNode(_BOOL, "true" if value else "false")
     if isinstance(value, str):
-        return yaml.ScalarNode(_STR, value, style=_style(value))
-    return yaml.ScalarNode(_FLOAT if isinstance(value, Decimal) else _INT, format(value, "f"))
+        return yaml.ScalarNode(_STR, value, style=style)
+    digits = format(value, "f") if isinstance(value, Decimal) else str(value)
+    if "." in digits:
+        digits = digits.rstrip("0").removesuffix(".")
+    return yaml.ScalarNode(_FLOAT if "." in digits else _INT, digits)
 
 
 def _style(text: str) -> str | None:
+    """Several lines as they are, long prose folded, anything else as it fits."""
     if "\n" in text:
-        return "|"
+        return None if text.endswith("\n\n") or text == "\n" else "|"  # a block would keep those by ending the document
     is_prose = len(text) > WIDTH - 30 and " ".join(text.split()) == text
     return ">" if is_prose else None

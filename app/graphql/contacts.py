@@ -73,7 +73,8 @@ async def contacts(
     """Raises InvalidInput for sizes, cursors, filters or orders that make no sense; TooLarge for too many objects."""
     size = page_size(first, last)
     catalog = await info.context.load.catalog()
-    wanted, order = filters.read(filter, catalog), orders.read(order_by, catalog)
+    segments = await info.context.load.segments() if filters.names_segment(filter) else None
+    wanted, order = filters.read(filter, catalog, segments), orders.read(order_by, catalog)
     span = Span(
         size.limit + 1,
         after=orders.place_of(after, order, "/after"),

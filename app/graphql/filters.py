@@ -1,19 +1,21 @@
 """Which contacts a query asks for: the filter as GraphQL takes it, checked and put into the store's words."""
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
 from app.engine.rules import band_range
+from app.engine.segments import Definitions
 from app.errors import Fault, InvalidInput
-from app.graphql.catalog import Catalog
+from app.graphql.catalog import Catalog, listed
 from app.graphql.limits import plain_text
 from app.graphql.types import BounceStatus
-from app.store.contact_filter import Filter, ScoreRange
+from app.store.contact_filter import Filter, ScoreRange, contact
 
 _MAX_GROUPS = 100
 _MAX_SCORES = 20
+_MAX_SEGMENTS = 20
 
 
 @strawberry.input(
@@ -59,6 +61,9 @@ class ContactFilter:
         description='The address contains this, in any case: `"@example.com"`. `%` and `_` are ordinary characters.',
     )
     stage: str | None = strawberry.field(default=None, description='Is at this stage, in any case: `"customer"`.')
+    segment: str | None = strawberry.field(
+        default=None, description='Is in this segment now; by its key: `"hot_leads"`.'
+    )
     and_: "list[ContactFilter] | None" = strawberry.field(
         name="and", default=None, description="All of these hold, too. Not empty."
     )
@@ -71,19 +76,33 @@ class ContactFilter:
 FilterArgument = Annotated[ContactFilter | None, strawberry.argument(description="Which contacts. Null: all.")]
 
 
-def read(said: ContactFilter | None, catalog: Catalog) -> Filter:
-    """The filter in the store's words.
+def read(said: ContactFilter | None, catalog: Catalog, segments: Definitions | None) -> Filter:
+    """The filter in the store's words. `segments` are needed if it names one.
 
-    Raises InvalidInput for an unknown model or band, which says which there are; for text that no contact can have;
-    for an empty or an excessive group.
+    Raises InvalidInput for an unknown model, band or segment, which says which there are; for text that no contact can
+    have; for an empty or an excessive group. Raises Conflict for a segment that cannot be asked yet.
     """
-    return Filter() if said is None else _Reader(catalog).read(said, "/filter")
+    return Filter() if said is None else _Reader(catalog, segments).read(said, "/filter")
+
+
+def names_segment(said: ContactFilter | None) -> bool:
+    """Whether it names any."""
+    waiting = [said]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            if one.segment is not None:
+                return True
+            waiting += [*(one.and_ or ()), *(one.or_ or ()), one.not_]
+    return False
 
 
 class _Reader:
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, segments: Definitions | None) -> None:
         self._catalog = catalog
+        self._segments = segments
         self._groups = 0
+        self._named = 0
 
     def read(self, said: ContactFilter, at: str) -> Filter:
         self._groups += 1
@@ -98,6 +117,7 @@ class _Reader:
             tag=_text(said.tag, f"{at}/tag"),
             email=_text(said.email, f"{at}/email"),
             stage=_text(said.stage, f"{at}/stage"),
+            segment=None if said.segment is None else self._segment(said.segment, f"{at}/segment"),
             every=self._group(said.and_, f"{at}/and"),
             either=self._group(said.or_, f"{at}/or"),
             neither=None if said.not_ is None else self.read(said.not_, f"{at}/not"),
@@ -118,6 +138,16 @@ class _Reader:
         if said.band is not None:
             ranges.append(self._band(said.band, f"{at}/band"))
         return tuple(ranges)
+
+    def _segment(self, key: str, at: str) -> Any:  # Any: an expression, which stays below the edge
+        assert self._segments is not None
+        self._named += 1
+        if self._named > _MAX_SEGMENTS:
+            raise InvalidInput(Fault(at, f"a filter may name at most {_MAX_SEGMENTS} segments; make one of them"))
+        there = self._segments.contacts.segments
+        if key not in there:
+            raise InvalidInput(Fault(at, f"there is no segment {key!r:.80}; there is {listed(sorted(there))}"))
+        return self._segments.members(key).has(contact)
 
     def _range(self, said: ScoreFilter, at: str) -> ScoreRange:
         model = self._catalog.named(said.model, f"{at}/model")

@@ -17,6 +17,7 @@ from app import clock
 from app.engine.explain import Contribution
 from app.engine.plan import Plans
 from app.engine.rules import Rule
+from app.engine.segments import Definitions, definitions
 from app.graphql.catalog import Catalog
 from app.graphql.limits import Budget
 from app.store import graph
@@ -43,6 +44,7 @@ class Loaders:
         self._budget = budget
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._catalog: DataLoader[None, Catalog] = DataLoader(self._read_catalog)
+        self._segments: DataLoader[None, Definitions] = DataLoader(self._read_segments)
         self.people: DataLoader[UUID, Person | None] = DataLoader(self._read_people)
         self.holders: DataLoader[str, Person | None] = DataLoader(self._read_holders)
         self.scores: DataLoader[UUID, list[ScoreRow]] = DataLoader(self._read_scores)
@@ -64,6 +66,14 @@ class Loaders:
         async with self.reading() as db:
             catalog = Catalog(await graph.models(db))
         return [catalog for _ in keys]
+
+    async def segments(self) -> Definitions:
+        return await self._segments.load(None)
+
+    async def _read_segments(self, keys: Sequence[None]) -> list[Definitions]:
+        async with self._slots, graph.explaining(self._database) as db:
+            found = await definitions(db, clock.now().date())
+        return [found for _ in keys]
 
     async def _read_people(self, contacts: Sequence[UUID]) -> list[Person | None]:
         async with self.reading() as db:

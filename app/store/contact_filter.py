@@ -5,7 +5,7 @@ that condition's negation.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -44,6 +44,8 @@ class Filter:
     tag: str | None = None
     email: str | None = None
     stage: str | None = None
+    segment: Any = field(default=None, compare=False)
+    """That somebody is in a segment: a two-valued expression over `contact`."""
     every: "tuple[Filter, ...]" = ()
     either: "tuple[Filter, ...]" = ()
     neither: "Filter | None" = None
@@ -80,6 +82,8 @@ def to_sql(wanted: Filter, joined: Mapping[int, Any]) -> ColumnElement[bool]:  #
     if wanted.stage is not None:
         same = func.lower(contact.c.stage) == func.lower(literal(wanted.stage, Text))
         parts.append(func.coalesce(same, false()))
+    if wanted.segment is not None:
+        parts.append(wanted.segment)
     parts += [to_sql(part, joined) for part in wanted.every]
     if wanted.either:
         parts.append(or_(*(to_sql(part, joined) for part in wanted.either)).self_group())

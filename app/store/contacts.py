@@ -50,7 +50,7 @@ def _sent(contact: Contact, name: str) -> Any:  # Any: whatever the column holds
 
 async def erase(db: Connection, contact: UUID) -> None:
     """Remove a contact and everything of it. The transaction holds its lock."""
-    for table in ("event", "tally", "score", "score_change", "adjustment", "activity"):
+    for table in ("event", "tally", "staged_tally", "score", "score_change", "adjustment", "activity"):
         await db.execute(f"DELETE FROM {table} WHERE contact_id = $1", contact)
     await db.execute(
         """

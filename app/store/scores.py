@@ -13,11 +13,14 @@ async def has_contact(db: Connection, contact: UUID) -> bool:
 
 
 async def of(db: Connection, contact: UUID) -> list[dict[str, Any]]:  # Any: the table's columns
-    """In every model, archived ones too; `model` is the model's key."""
+    """In every model, archived ones too; `model` is the model's key, `bands` are those that count, as JSON."""
     rows = await db.fetch(
         """
-        SELECT m.key AS model, s.value, s.computed, s.version, s.next_change_on, s.computed_at
-        FROM score s JOIN scoring_model m ON m.id = s.model_id WHERE s.contact_id = $1 ORDER BY m.key
+        SELECT m.key AS model, s.value, s.computed, s.version, s.next_change_on, s.computed_at,
+               coalesce(v.bands, m.bands) AS bands
+        FROM score s JOIN scoring_model m ON m.id = s.model_id
+        LEFT JOIN model_version v ON v.model_id = m.id AND v.version = m.live_version
+        WHERE s.contact_id = $1 ORDER BY m.key
         """,
         contact,
     )

@@ -124,6 +124,8 @@ class Event(SQLModel, table=True):
     address: str | None = words(nullable=True)
     """The address that an `email.*` event was about, which need not be the contact's address today."""
     properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    epoch: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """The epoch of the plan by which it was tallied: what began to count later counts it by its fill."""
 
     __table_args__ = (
         Index("event_contact", "contact_id", "occurred_at", "id"),
@@ -140,20 +142,40 @@ class Counter(SQLModel, table=True):
     """
 
     id: int | None = Field(default=None, sa_column=Column(Integer, Generated(always=True), primary_key=True))
-    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     condition: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     keyed_by: str | None = words(nullable=True)
     """A field of the event: each of its values has a tally of its own."""
     keyed_as: str | None = words(nullable=True)
     """`text` or `number`: what the key is read as; an event whose field is nothing of that kind does not count."""
     filled: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    """Whether all history is tallied. Until then ingest adds to it, and the fill sets it, contact by contact."""
+    """Whether all history is tallied."""
+    since: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """The plan's epoch from which on ingest adds to it; events of earlier epochs are for its fill."""
+    staged: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether those have been counted, if not yet added to the tallies."""
     retired_by: UUID | None = Field(default=None)
     """The job that is removing its tallies, once no version that counts needs it; ingest passes it over."""
+
+    __table_args__ = (
+        Index("counter_digest", "digest", unique=True, postgresql_where=text("retired_by IS NULL")),
+    )
 
 
 class Tally(SQLModel, table=True):
     """How many events of one contact matched one counter on one UTC day; `key` is empty where nothing is told apart."""
+
+    contact_id: UUID = Field(primary_key=True)
+    counter_id: int = Field(primary_key=True, sa_type=Integer)
+    day: date = Field(primary_key=True, sa_type=Date)
+    key: str = words(primary_key=True, server_default="")
+    n: int = Field(sa_column=Column(Integer, nullable=False))
+
+
+class StagedTally(SQLModel, table=True):
+    """What a fill has counted and not yet added to the tallies."""
+
+    __tablename__ = "staged_tally"
 
     contact_id: UUID = Field(primary_key=True)
     counter_id: int = Field(primary_key=True, sa_type=Integer)

@@ -27,6 +27,13 @@ ALTER TABLE rule ALTER name SET NOT NULL, ALTER kind SET NOT NULL, ALTER conditi
     ALTER points SET NOT NULL;
 """
 
+COUNT_BY_EPOCH = """
+-- A fill used to set what ingest had added meanwhile; from now on it adds what is older than the counter.
+DELETE FROM tally WHERE counter_id IN (SELECT id FROM counter WHERE NOT filled);
+UPDATE plan_epoch SET epoch = epoch + 1;
+UPDATE counter SET since = epoch FROM plan_epoch WHERE NOT filled;
+"""
+
 KEEP_PAST = """
 CREATE FUNCTION keep_contact_past() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -134,9 +141,24 @@ def upgrade() -> None:
     )
     op.add_column("counter", sa.Column("keyed_by", sa.Text(), nullable=True))
     op.add_column("counter", sa.Column("keyed_as", sa.Text(), nullable=True))
-    op.create_index(
-        "job_preview", "job", ["id"], unique=False, postgresql_where=sa.text("kind = 'model.preview'")
+    op.create_index("job_preview", "job", ["id"], unique=False, postgresql_where=sa.text("kind = 'model.preview'"))
+    op.create_table(
+        "staged_tally",
+        sa.Column("contact_id", sa.Uuid(), nullable=False),
+        sa.Column("counter_id", sa.Integer(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("key", sa.Text(), server_default="", nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("contact_id", "counter_id", "day", "key"),
     )
+    op.add_column("event", sa.Column("epoch", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("counter", sa.Column("since", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("counter", sa.Column("staged", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.drop_constraint("counter_digest_key", "counter")
+    op.create_index(
+        "counter_digest", "counter", ["digest"], unique=True, postgresql_where=sa.text("retired_by IS NULL")
+    )
+    script(COUNT_BY_EPOCH)
     op.add_column("job", sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True))
     op.add_column("job", sa.Column("starts_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column(
@@ -182,6 +204,13 @@ def downgrade() -> None:
     op.drop_column("model_version", "side_effects")
     op.drop_column("model_version", "spec")
     op.drop_index("job_preview", table_name="job")
+    op.execute("DELETE FROM counter WHERE retired_by IS NOT NULL")
+    op.drop_index("counter_digest", table_name="counter")
+    op.create_unique_constraint("counter_digest_key", "counter", ["digest"])
+    op.drop_column("counter", "staged")
+    op.drop_column("counter", "since")
+    op.drop_column("event", "epoch")
+    op.drop_table("staged_tally")
     op.drop_column("job", "starts_at")
     op.drop_column("job", "result")
     op.drop_column("counter", "keyed_as")

@@ -24,7 +24,16 @@ from app.engine.conditions import (
 from app.engine.conditions import (
     tests as leaves,
 )
-from app.engine.fields import FIXED, FieldType, Scope, Vocabulary
+from app.engine.fields import (
+    FIXED,
+    SEGMENTS,
+    Aggregate,
+    FieldType,
+    MeasureTerm,
+    ModelTerm,
+    Scope,
+    Vocabulary,
+)
 from app.engine.rules import digest
 from app.engine.tally import Counter, Intake
 from app.errors import InvalidInput
@@ -337,12 +346,36 @@ constants = {
 }
 
 PROPERTIES = ["x", "y", "a.b", "deep.a", "deep.deeper.b"]
+BANDS = (("Cold", None), ("warm", Decimal(0)), ("HOT", Decimal("12.5")))
+SAVED: dict[str, Json] = {
+    "vips": a_test("contact.tags", "contains", "A"),
+    "warm": a_test("contact.band.m", "in", "Warm, hot"),
+    "both": all_of(a_test(SEGMENTS, "=", "vips"), a_test(SEGMENTS, "doesNotContain", "warm")),
+}
+"""Each may name those before it."""
+MADE: dict[str, FieldType | None] = {
+    "contact.score.m": FieldType.NUMBER,
+    "contact.score.other": FieldType.NUMBER,
+    "contact.band.m": FieldType.TEXT,
+    "contact.measures.k": FieldType.NUMBER,
+}
+
+
+def known_in(scope: Scope) -> Vocabulary:
+    return Vocabulary(
+        scope,
+        declared_for(scope),
+        models={"m": ModelTerm(1, BANDS), "other": ModelTerm(2)},
+        measures={"k": MeasureTerm(1, Aggregate.SUM)},
+        segments=SAVED,
+    )
 
 
 def fields_of(scope: Scope) -> dict[str, FieldType | None]:
     declared = declared_for(scope)
     names = [] if scope is Scope.RECORD else [f"{scope}.properties.{name}" for name in PROPERTIES]
-    return {**FIXED[scope], **declared, **{name: declared.get(name) for name in names}}
+    made = MADE if scope is Scope.CONTACT else {}
+    return {**FIXED[scope], **made, **declared, **{name: declared.get(name) for name in names}}
 
 
 def declared_for(scope: Scope) -> dict[str, FieldType]:
@@ -350,6 +383,14 @@ def declared_for(scope: Scope) -> dict[str, FieldType]:
     if scope is Scope.RECORD:
         return DECLARED
     return {f"{scope}.properties.y": FieldType.NUMBER, f"{scope}.properties.deep.deeper.b": FieldType.TEXT}
+
+
+def memberships() -> st.SearchStrategy[Json]:
+    """Tests of `contact.segments`."""
+    key = st.sampled_from(sorted(SAVED))
+    one = st.builds(a_test, st.just(SEGMENTS), st.sampled_from(["=", "!=", "contains", "doesNotContain"]), key)
+    keys = st.lists(key, min_size=1, max_size=3)
+    return one | st.builds(a_test, st.just(SEGMENTS), st.sampled_from(["in", "notIn"]), keys | keys.map(", ".join))
 
 
 @st.composite
@@ -360,6 +401,8 @@ def comparisons(draw: st.DrawFn, scope: Scope) -> Json:
     kind = declared or draw(st.sampled_from([kind for kind in FieldType if kind is not FieldType.TAGS]))
     operator = draw(st.sampled_from(sorted(ALLOWED[kind])))
     muted = {"muted": True} if draw(st.integers(0, 9)) == 0 else {}
+    if name == SEGMENTS:
+        return {**draw(memberships()), **muted}
     if operator in (Operator.NULL, Operator.NOT_NULL):
         return {"field": name, "operator": operator, **muted}
     value = constants[kind]
@@ -412,6 +455,8 @@ class Dirt:
         if scope is Scope.CONTACT:
             # Which part is the domain of what has two "@", and so is no address, nobody has said.
             said["email"] = self.pick(["Ada@Example.com", "ada@", "@example.com", "ada", "éÉ@ÉB", None, 5, *UNHOLDABLE])
+            said["scores"] = self.some({"m": self.usual(FieldType.NUMBER), "other": self.anything(), "nobody": 1})
+            said["measures"] = self.pick([self.anything(), {"k": self.usual(FieldType.NUMBER)}])
         return self.some({**said, "properties": self.properties()})
 
     def properties(self) -> Json:
@@ -482,20 +527,33 @@ async def test_the_sql_means_what_the_judge_says_for_any_condition_and_any_dirty
     condition, seed = data.draw(conditions(scope)), data.draw(st.integers(0, 2**32))
     dirt = Dirt(seed)
     given = [dirt.record(scope) for _ in range(60)]
-    declared = declared_for(scope)
-    tree = parse(condition, Vocabulary.of(scope, declared))
+    known = known_in(scope)
 
     async with database.hot.acquire() as db:
-        matched = await trial.matches(db, tree, scope, given, TODAY)
+        matched = await trial.matches(db, parse(condition, known), known, given, TODAY)
 
     for record, is_matched in zip(given, matched, strict=True):
-        assert reference.matches(condition, scope, record, TODAY, declared) is is_matched, record
+        told = judged(record) if scope is Scope.CONTACT else record
+        assert reference.matches(condition, scope, told, TODAY, known.declared) is is_matched, record
+
+
+def judged(record: Json) -> Json:
+    """A contact beside the bands and segments that follow from what it holds, which the judge is told."""
+    scores = record.get("scores")
+    score = reference._typed(scores.get("m") if isinstance(scores, dict) else None, "number")
+    told = {**record, "segments": [], "bands": {}}
+    if score is not None:
+        told["bands"]["m"] = [name for name, least in BANDS if least is None or score >= least][-1]
+    for key, condition in SAVED.items():
+        if reference.matches(condition, "contact", told, TODAY, declared_for(Scope.CONTACT)):
+            told["segments"].append(key)
+    return told
 
 
 async def tried(database: Database, condition: Json, *records: Json, scope: Scope = Scope.RECORD) -> list[bool]:
-    tree = parse(condition, Vocabulary.of(scope, DECLARED if scope is Scope.RECORD else {}))
+    known = Vocabulary.of(scope, DECLARED if scope is Scope.RECORD else {})
     async with database.hot.acquire() as db:
-        return await trial.matches(db, tree, scope, records, TODAY)
+        return await trial.matches(db, parse(condition, known), known, records, TODAY)
 
 
 async def test_a_list_may_hold_more_values_than_a_statement_takes_parameters(database: Database) -> None:

@@ -13,7 +13,7 @@ from app.engine import identity, publish
 from app.engine.identity import Ref
 from app.engine.ingest import NewEvent
 from app.engine.scoring import Cause
-from app.engine.tally import Fill
+from app.engine.tally import Fill, add_staged, stage
 from app.errors import Conflict, NotFound
 from app.store.db import Database
 from tests.engine import reference
@@ -266,9 +266,9 @@ async def test_a_publishing_job_goes_on_where_a_worker_died(world: World) -> Non
     )
     first = min((await world.rows("SELECT contact_id FROM activity")), key=lambda row: str(row["contact_id"]))
     async with world.database.batch() as db:
-        rules = await db.fetch("SELECT id, condition FROM counter")
-        plan = await world.plans.hold(db)
-        await Fill({row["id"]: plan.counters[row["id"]] for row in rules}).set(db, [first["contact_id"]])
+        counters = [dict(row) for row in await db.fetch("UPDATE counter SET staged = true RETURNING *")]
+        await stage(db, counters)
+        await add_staged(db, [first["contact_id"]], [one["id"] for one in counters])
 
     await world.run(job)
 
