@@ -1,34 +1,28 @@
-"""The command line: serve, worker, migrate, keys, import, models, demo."""
+"""The command line: serve, worker, migrate, keys, import, models, verify, demo."""
 
 import asyncio
-import contextlib
 import shlex
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, TypeVar
 
 import orjson
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from app import clock, demo, logs, models_cli
+from app import clock, demo, models_cli, terminal
 from app import worker as background
 from app.ending import Ending
-from app.engine import importing
+from app.engine import importing, verify
 from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
 from app.errors import AppError
 from app.settings import Settings
 from app.store import keys, schema
 from app.store.db import REFUSALS, Database
-from app.store.embedded import EmbeddedPostgres
 from app.store.keys import Key, Scope
+from app.terminal import err, out
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -43,18 +37,17 @@ cli.add_typer(import_cli, name="import")
 cli.add_typer(models_cli.cli, name="models")
 
 _SHORT_KEY = 16
+_SHOWN = 50
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 T = TypeVar("T")
 
 
 @cli.command()
 def serve() -> None:
     """Serve REST and GraphQL, with a worker inside unless LEADTALLY_WORKER=0."""
-    settings = _settings()
+    settings = terminal.settings()
     _refuse_taken_port(settings)
-    with Ending() as ending, _server(settings, ending) as url:
+    with Ending() as ending, terminal.server(settings, ending) as url:
         first_key = ending.run(_prepare(settings, url))
         import uvicorn
 
@@ -81,7 +74,7 @@ def serve() -> None:
 @cli.command()
 def worker() -> None:
     """Run background jobs, beside any number of `serve` and other workers."""
-    settings = _settings()
+    settings = terminal.settings()
 
     async def run(database: Database) -> None:
         stop = asyncio.Event()
@@ -91,7 +84,7 @@ def worker() -> None:
         await background.run(database, stop)
 
     ending = Ending()
-    _with_database(settings, run, migrated=True, ending=ending)
+    terminal.with_database(settings, run, migrated=True, ending=ending)
 
 
 @cli.command()
@@ -103,7 +96,7 @@ def migrate(
     async def run(database: Database) -> None:
         await schema.migrate(database.engine, revision)
 
-    _with_database(_settings(), run, migrated=False)
+    terminal.with_database(terminal.settings(), run, migrated=False)
     out.print(f"The database is at revision {revision}.")
 
 
@@ -119,7 +112,7 @@ def create_key(
         async with database.batch() as db:
             return await keys.create(db, name, scope, secret, clock.now())
 
-    made = _with_database(_settings(), run, migrated=True)
+    made = terminal.with_database(terminal.settings(), run, migrated=True)
     err.print(f"Key {made.name!r} may: {', '.join(made.scopes)}. It is shown this once; keep it safe.")
     print(secret)
 
@@ -133,7 +126,7 @@ def list_keys() -> None:
             return await keys.listed(db)
 
     table = Table("name", "begins", "scopes", "created (UTC)", "revoked (UTC)")
-    for key in _with_database(_settings(), run, migrated=True):
+    for key in terminal.with_database(terminal.settings(), run, migrated=True):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         table.add_row(key.name, key.hint, ", ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
     out.print(table)
@@ -147,7 +140,7 @@ def revoke_key(name: Annotated[str, typer.Argument(help="The key's name.")]) -> 
         async with database.batch() as db:
             return await keys.revoke(db, name, clock.now())
 
-    _with_database(_settings(), run, migrated=True)
+    terminal.with_database(terminal.settings(), run, migrated=True)
     out.print(f"Key {name!r} is revoked.")
 
 
@@ -161,15 +154,15 @@ def import_contacts(
     source: Annotated[str, typer.Option(help="Who says so, for flags that the file sets.")] = "import",
 ) -> None:
     """Import contacts from a CSV file; wrong lines are listed, the others imported."""
-    settings = _settings()
+    settings = terminal.settings()
     try:
         said = orjson.loads(mapping)
     except ValueError:
-        _fail("--map is not JSON")
+        terminal.fail("--map is not JSON")
 
     async def run(database: Database) -> importing.Report:
         policy = SoftPolicy(settings.soft_bounce_limit, settings.soft_bounce_days)
-        with file.open("rb") as opened, _bar("Importing") as step:
+        with file.open("rb") as opened, terminal.bar("Importing") as step:
             size = file.stat().st_size
 
             def on_progress(report: importing.Report) -> None:
@@ -179,7 +172,7 @@ def import_contacts(
                 database, Plans(), opened, importing.read_mapping(said), source, policy, on_progress
             )
 
-    report = _with_database(settings, run, migrated=True)
+    report = terminal.with_database(settings, run, migrated=True)
     table = Table("created", "updated", "failed")
     table.add_row(str(report.created), str(report.updated), str(report.failed))
     out.print(table)
@@ -197,9 +190,9 @@ def fill_demo() -> None:
     async def run(database: Database) -> int | None:
         return await _fill_demo(database) if await demo.is_empty(database) else None
 
-    events = _with_database(_settings(), run, migrated=True)
+    events = terminal.with_database(terminal.settings(), run, migrated=True)
     if events is None:
-        _fail("the workspace is not empty; the demo fills an empty one only")
+        terminal.fail("the workspace is not empty; the demo fills an empty one only")
     out.print(f"The demo workspace has {demo.PEOPLE} people and {events} events.")
 
 
@@ -223,7 +216,7 @@ async def _prepare(settings: Settings, url: str) -> str | None:
 
 
 async def _fill_demo(database: Database) -> int:
-    with _bar("Filling the demo workspace") as step:
+    with terminal.bar("Filling the demo workspace") as step:
         return await demo.fill(database, lambda done, of: step(done, of, ""))
 
 
@@ -249,75 +242,30 @@ def _greet(settings: Settings, first_key: str | None) -> None:
     out.print(f"Try:\n  curl {base}/v1/events -u {key}: -d {shlex.quote(body)}\n", soft_wrap=True, markup=False)
 
 
-@contextlib.contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal; elsewhere a plain line for every tenth."""
-    if not err.is_terminal:
-        told = -1
+@cli.command("verify")
+def verify_scores(
+    sample: Annotated[float, typer.Option(min=0.0001, max=1.0, help="The share of contacts to look at.")] = 1.0,
+) -> None:
+    """Count and score everybody again from the events alone, and compare; exit with 1 if anything differs."""
 
-        def line(done: int, of: int, note: str) -> None:
-            nonlocal told
-            tenth = 10 * done // max(of, 1)
-            if tenth > told:
-                told = tenth
-                err.print(f"{title}: {10 * tenth} % {note}".rstrip())
+    async def run(database: Database) -> verify.Report:
+        with terminal.bar("Verifying") as step:
+            async for report in verify.verify(database, sample):
+                step(report.contacts, report.total, f"{report.count} differences" if report.count else "")
+        return report
 
-        yield line
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, of, note: progress.update(
-            task, completed=done, total=of, description=f"{title} {note}".rstrip()
-        )
-
-
-@contextlib.contextmanager
-def _server(settings: Settings, ending: Ending) -> Iterator[str]:
-    """The database's URL: as set, or of the embedded Postgres, which stops with the last who uses it."""
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
-        return
-    embedded = EmbeddedPostgres(settings.data_dir)
-    try:
-        url = embedded.start()
-        ending.check()
-        yield url
-    finally:
-        embedded.stop()
-
-
-def _with_database(
-    settings: Settings,
-    run: Callable[[Database], Coroutine[Any, Any, T]],  # Any: a coroutine's send and yield types
-    *,
-    migrated: bool,
-    ending: Ending | None = None,
-) -> T:
-    async def go(url: str) -> T:
-        async with Database(url, 4, name="leadtally command") as database:
-            if migrated:
-                await schema.migrate(database.engine)
-            return await run(database)
-
-    with ending or Ending() as entered, _server(settings, entered) as url:
-        return entered.run(go(url))
-
-
-def _settings() -> Settings:
-    try:
-        settings = Settings()
-    except ValidationError as fault:
-        for error in fault.errors():
-            err.print(f"setting {'.'.join(str(part) for part in error['loc'])}: {error['msg']}", markup=False)
-        raise typer.Exit(2) from None
-    logs.configure(settings.log_level, as_json=settings.log_json)
-    return settings
+    report = terminal.with_database(terminal.settings(), run, migrated=True)
+    table = Table("contact", "what", "stored", "recomputed", title=f"{report.count} differences", title_justify="left")
+    for difference in report.differences[:_SHOWN]:
+        table.add_row(str(difference.contact_id), difference.what, difference.stored, difference.recomputed)
+    if report.count:
+        out.print(table)
+    out.print(f"{report.looked_at:,} of {report.total:,} contacts looked at: {report.count:,} differences.")
+    if report.due:
+        out.print(f"{report.due:,} scores are due today and wait for the sweep.")
+    if report.busy:
+        out.print(f"Left out, because they are being published: {', '.join(report.busy)}.")
+    raise typer.Exit(1 if report.count else 0)
 
 
 def _refuse_taken_port(settings: Settings) -> None:
@@ -326,40 +274,24 @@ def _refuse_taken_port(settings: Settings) -> None:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as fault:
-            _fail(f"cannot listen on {settings.host}:{settings.port} ({fault.strerror}); set LEADTALLY_PORT to another")
-
-
-def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error[/red]: {message}")
-    raise typer.Exit(1)
-
-
-class _Here:
-    """What the commands of other modules need of this one."""
-
-    def __init__(self) -> None:
-        self.trouble = 1
-
-    def with_database(self, run: Callable[[Database], Coroutine[Any, Any, T]]) -> T:  # Any: as above
-        return _with_database(_settings(), run, migrated=True)
-
-    def bar(self, title: str) -> AbstractContextManager[Callable[[int, int, str], None]]:
-        return _bar(title)
+            terminal.fail(
+                f"cannot listen on {settings.host}:{settings.port} ({fault.strerror}); set LEADTALLY_PORT to another"
+            )
 
 
 def main() -> None:
-    here = _Here()
+    terminal.trouble = 1
     try:
-        cli(obj=here)
+        cli()
     except AppError as fault:
         err.print(f"error: {fault}", markup=False)
-        sys.exit(here.trouble)
+        sys.exit(terminal.trouble)
     except OSError as fault:
         err.print(f"error: cannot reach the database: {fault}", markup=False)
-        sys.exit(here.trouble)
+        sys.exit(terminal.trouble)
     except REFUSALS as fault:
         err.print(f"error: the database refuses: {fault}", markup=False)
-        sys.exit(here.trouble)
+        sys.exit(terminal.trouble)
 
 
 if __name__ == "__main__":

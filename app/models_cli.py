@@ -1,21 +1,20 @@
 """The commands for models as files: export, diff, apply, library."""
 
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app import terminal
 from app.errors import AppError, Conflict, NotFound
 from app.files import changes, documents, drafting, publishing, sources
 from app.files.changes import ADDED, CHANGED, REMOVED
 from app.files.drafting import Against
 from app.store.db import Database
+from app.terminal import err, out
 
 T = TypeVar("T")
 
@@ -23,8 +22,6 @@ cli = typer.Typer(no_args_is_help=True, help="Models as files: export, review, a
 _library = typer.Typer(invoke_without_command=True)
 cli.add_typer(_library, name="library")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 _COLOURS = {ADDED: "green", REMOVED: "red", CHANGED: "yellow", "": ""}
 _FAULTY = 2
 
@@ -34,26 +31,15 @@ Files = Annotated[
 ]
 
 
-class Terminal(Protocol):
-    """What `app.__main__` hands to these commands, as Typer's context object."""
-
-    trouble: int
-    """The exit code for what keeps a command from doing its work, such as no database."""
-
-    def with_database(self, run: Callable[[Database], Coroutine[Any, Any, T]]) -> T: ...  # Any: send and yield types
-
-    def bar(self, title: str) -> AbstractContextManager[Callable[[int, int, str], None]]: ...
-
-
 @cli.command()
 def export(
-    context: typer.Context,
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="All but the archived, if none.")] = None,
     to: Annotated[str, typer.Option(help="A folder, which gets KEY.yaml for each; - prints them.")] = "-",
 ) -> None:
     """Write what the drafts of models say, as YAML."""
-    terminal: Terminal = context.obj
-    found = terminal.with_database(lambda database: drafting.drafted(database, keys or []))
+    found = terminal.with_database(
+        terminal.settings(), lambda database: drafting.drafted(database, keys or []), migrated=True
+    )
     if to == "-":
         print(documents.text(found), end="")
         return
@@ -68,24 +54,21 @@ def export(
 
 
 @cli.command()
-def diff(context: typer.Context, files: Files) -> None:
+def diff(files: Files) -> None:
     """Show what applying these files would change. The exit code is 1 if anything, 2 if something is wrong."""
-    terminal: Terminal = context.obj
     terminal.trouble = _FAULTY  # 1 says that there are differences, and nothing else
-    against, _ = _look(terminal, files, to_publish=False)
+    against, _ = _look(files, to_publish=False)
     raise typer.Exit(1 if against.changes else 0)
 
 
 @cli.command()
 def apply(
-    context: typer.Context,
     files: Files,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     publish: Annotated[bool, typer.Option("--publish", help="Make them count, too, and wait until they do.")] = False,
 ) -> None:
     """Let the drafts of models say what these files say. Never deletes a model."""
-    terminal: Terminal = context.obj
-    against, pending = _look(terminal, files, to_publish=publish)
+    against, pending = _look(files, to_publish=publish)
     if not against.changes and not pending:
         return
     if not yes and not sys.stdin.isatty():
@@ -102,7 +85,7 @@ def apply(
             except AppError as fault:
                 raise Conflict(f"the drafts are as the files say, but {key} is not published: {fault}") from fault
 
-    terminal.with_database(run)
+    terminal.with_database(terminal.settings(), run, migrated=True)
     said = "Applied; these models count now as the files say." if publish else "Applied to the drafts; publish them."
     out.print(said)
 
@@ -127,7 +110,7 @@ def show(key: Annotated[str, typer.Argument(help="The model's key.")]) -> None:
     print(known[key], end="")
 
 
-def _look(terminal: Terminal, files: list[str], *, to_publish: bool) -> tuple[Against, list[str]]:
+def _look(files: list[str], *, to_publish: bool) -> tuple[Against, list[str]]:
     """Read the files and show what they would change and publish. Ends the command if anything in them is wrong."""
     reading = sources.read(files)
 
@@ -136,7 +119,7 @@ def _look(terminal: Terminal, files: list[str], *, to_publish: bool) -> tuple[Ag
         pending = await publishing.pending(database, against) if to_publish and not against.faults else []
         return against, pending
 
-    against, pending = terminal.with_database(run)
+    against, pending = terminal.with_database(terminal.settings(), run, migrated=True)
     for wrong in against.faults:
         err.print(str(wrong), markup=False, soft_wrap=True)
     if against.faults:

@@ -55,8 +55,9 @@ async def migrated(server: str) -> AsyncIterator[Database]:
 _CLEAN = "".join(
     f"DELETE FROM {table};"
     for table in (
-        "identity", "contact", "activity", "event", "tally", "staged_tally", "score", "counter", "rule", "model_version",
-        "scoring_model", "score_change", "contact_past", "adjustment", "segment", "measure", "property",
+        "identity", "contact", "activity", "event", "tally", "staged_tally", "score", "counter", "rule",
+        "model_version", "scoring_model", "score_change", "contact_past", "adjustment", "segment", "measure",
+        "property",
         "preview_score", "job", "api_key", "worker", "pgqueuer", "pgqueuer_log", "pgqueuer_schedules",
     )
 ) + "UPDATE plan_epoch SET epoch = epoch + 1;"  # fmt: skip

@@ -15,7 +15,7 @@ from app.api.shapes import Cursor, Limit, Page
 from app.errors import InvalidInput, NotFound
 from app.store import jobs, pages
 from app.store.db import Database
-from app.store.tables import Job
+from app.store.service_tables import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 

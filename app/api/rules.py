@@ -56,13 +56,14 @@ class HalfLife(Shape):
     every_days: Days = Field(default=1, description="Days from step to step", examples=[7])
 
 
+# No tag is the name of a field: it is in the location of a fault, and is told from a place of the document by that.
 def _kind_of_decay(said: Any) -> str:  # Any: JSON, or one of the shapes
     has_steps = "steps" in said if isinstance(said, dict) else isinstance(said, StepDecay)
-    return "steps" if has_steps else "half-life"
+    return "in steps" if has_steps else "by half-life"
 
 
 Decay = Annotated[
-    Annotated[StepDecay, Tag("steps")] | Annotated[HalfLife, Tag("half-life")], Discriminator(_kind_of_decay)
+    Annotated[StepDecay, Tag("in steps")] | Annotated[HalfLife, Tag("by half-life")], Discriminator(_kind_of_decay)
 ]
 
 

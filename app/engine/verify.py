@@ -53,8 +53,10 @@ class Difference(NamedTuple):
 @dataclass
 class Report:
     contacts: int = 0
-    """How many were looked at, so far."""
+    """How many were passed, so far."""
     total: int = 0
+    looked_at: int = 0
+    """How many of those passed are in the sample."""
     due: int = 0
     """Scores that changed by themselves today and wait for the sweep: as of their day they are right."""
     busy: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ async def verify(database: Database, sample: float = 1.0) -> AsyncIterator[Repor
     async with database.hot.acquire() as db:
         report.total = await db.fetchval("SELECT count(*) FROM activity")
     low = _NOBODY
+    yield report
     while True:
         async with database.hot.acquire() as db, db.transaction(isolation="repeatable_read"):
             rows = await db.fetch(
@@ -90,6 +93,7 @@ async def verify(database: Database, sample: float = 1.0) -> AsyncIterator[Repor
             low = rows[-1]["contact_id"]
             chosen = [row["contact_id"] for row in rows if row["chosen"]]
             report.contacts += len(rows)
+            report.looked_at += len(chosen)
             if chosen:
                 await comparison.run(db, chosen)
         yield report

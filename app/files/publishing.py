@@ -12,7 +12,7 @@ from app.errors import Conflict
 from app.files.drafting import Against
 from app.store import jobs, workers
 from app.store.db import Database
-from app.store.tables import Job
+from app.store.service_tables import Job
 from app.worker import JOBS
 
 _BY = "leadtally models apply"

@@ -14,7 +14,7 @@ from pgqueuer.queries import Queries
 from sqlmodel import col, select
 
 from app.store.db import Connection, Database
-from app.store.tables import Job
+from app.store.service_tables import Job
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 

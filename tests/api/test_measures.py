@@ -1,9 +1,11 @@
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from app import clock
-from app.engine import measures
+from app.engine import measures, tally
+from app.store import jobs
 from tests.api.client import Api, Json, event_rule, pointers, profile_rule, said, when
 
 ORDERS = when("event.type", "=", "order.placed")
@@ -194,20 +196,24 @@ async def test_a_measure_of_what_a_rule_counts_already_is_ready_at_once(api: Api
 
 
 async def test_a_job_that_stopped_on_its_way_goes_on_from_there(api: Api) -> None:
+    """A worker had looked at all events, and added what it found of two contacts, when it died."""
     await api.send(*(order(f"{n}@example.com") for n in range(5)))
     made = await begin(api)
-    second = await api.fetchval("SELECT contact_id FROM activity ORDER BY contact_id OFFSET 1 LIMIT 1")
-    await api.execute(
-        "UPDATE job SET status = 'running', phase = 'filling', done = 2, cursor = $2 WHERE id = $1::text::uuid",
-        made["job_id"],
-        str(second),
-    )
+    async with api.database.batch() as db:
+        counters = [dict(row) for row in await db.fetch("UPDATE counter SET staged = true RETURNING *")]
+        await tally.stage(db, counters)
+        people = [row["contact_id"] for row in await db.fetch("SELECT contact_id FROM activity ORDER BY 1 LIMIT 2")]
+        await tally.add_staged(db, people, [counters[0]["id"]])
+        job_id = UUID(made["job_id"])
+        await jobs.start(db, job_id, clock.now())
+        await jobs.enter(db, job_id, "filling", 5)
+        await jobs.advance(db, job_id, 2, str(people[-1]))
 
     job = await api.work(made["job_id"])
 
     assert ("done", 5) == (job["status"], job["done"])
-    assert 3 == await api.fetchval("SELECT count(*) FROM tally WHERE contact_id > $1", second)
-    assert 3 == await tallies(api)
+    assert 5 == await tallies(api) == await api.fetchval("SELECT sum(n) FROM tally")
+    assert (await api.get("/v1/measures/orders"))["ready"]
 
 
 # --- what uses it -----------------------------------------------------------------------------------------------------

@@ -182,11 +182,13 @@ async def test_a_segment_may_look_at_scores_bands_measures_and_other_segments(ap
 
     await segment(api, "scored", when("contact.score.m", ">=", 30))
     await segment(api, "hot", when("contact.band.m", "=", "Hot"))
+    await segment(api, "cold", when("contact.band.m", "in", ["COLD", "frozen"]))
     await segment(api, "openers", when("contact.measures.opens", "=", 3))
     await segment(api, "busy", {"combinator": "or", "rules": [*when("contact.segments", "in", "hot,openers")["rules"]]})
 
     assert {"ada", "cyd"} == await emails(api, "scored")
     assert {"ada"} == await emails(api, "hot")
+    assert {"bob", "cyd"} == await emails(api, "cold")
     assert {"bob"} == await emails(api, "openers")
     assert {"ada", "bob"} == await emails(api, "busy")
     await api.send({"type": "page.viewed", "contact": {"email": "cyd@example.com"}})
