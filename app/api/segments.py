@@ -20,9 +20,9 @@ from app.api.json import JsonResponse
 from app.api.models import Key
 from app.api.services import Kit, Services
 from app.api.shapes import Cursor, Limit, Line, Page, Prose, Shape
-from app.engine import segments
+from app.engine import members, segments
 from app.engine.conditions import is_clean
-from app.engine.segments import Exported, Members
+from app.engine.members import Exported, Members
 from app.engine.transactions import committed
 from app.errors import Fault, InvalidInput
 from app.store import contacts as rows
@@ -226,7 +226,7 @@ async def export_members(
 
 async def _members(kit: Services, key: str) -> Members:
     async with kit.database.batch() as db:
-        return (await segments.definitions(db, clock.now().date())).members(key)
+        return (await members.definitions(db, clock.now().date())).members(key)
 
 
 def _as_csv(chunk: list[Exported], *, is_first: bool) -> bytes:

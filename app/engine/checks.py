@@ -194,7 +194,7 @@ def _conditions(key: str, rule: Rule, terms: Terms) -> list[Fault]:
     else:
         try:
             event_tree(rule.condition)
-            faults += _unholdable(rule.condition, "/condition")
+            faults += unholdable(rule.condition, "/condition")
         except InvalidInput as fault:
             faults += [one.under("/condition") for one in fault.faults]
     if rule.audience is not None:
@@ -210,10 +210,10 @@ def _condition(key: str, condition: Json, pointer: str, terms: Terms) -> list[Fa
         return list(fault.faults)
     circle = terms.circle(key, depends_on(named(tree)))
     faults = [Fault(pointer, f"it looks at the score of {one!r}, which depends on this model") for one in circle]
-    return faults + _unholdable(condition, pointer)
+    return faults + unholdable(condition, pointer)
 
 
-def _unholdable(condition: Json, pointer: str) -> list[Fault]:
+def unholdable(condition: Json, pointer: str) -> list[Fault]:
     """The fault of a condition whose JSON the database cannot keep; it has room for more than is read of it."""
     try:
         orjson.dumps(condition)

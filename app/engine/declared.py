@@ -16,15 +16,15 @@ from uuid import UUID
 import orjson
 
 from app import clock
-from app.engine import measures, publish, rollout
 from app.engine import plan as plans
+from app.engine import publish, rollout, usage
 from app.engine.conditions import READERS, Json, as_list, parse
 from app.engine.fields import FieldType, Scope, Vocabulary
-from app.engine.measures import Sheet
 from app.engine.plan import Plan
 from app.engine.rollout import Chunk
 from app.engine.rules import SCOPES, Rule
 from app.engine.scoring import Cause, Scorer
+from app.engine.usage import Sheet
 from app.errors import Conflict, InvalidInput, NotFound
 from app.store import jobs
 from app.store.db import Connection, Database
@@ -230,7 +230,7 @@ async def _refuse_breaking(db: Connection, name: str, kind: FieldType | None) ->
     before = await plans.vocabulary(db)
     others = {field: type_ for field, type_ in before.declared.items() if field != _FIELD + name}
     after = replace(before, declared=others if kind is None else {**others, _FIELD + name: kind})
-    uses = [use for sheet in await measures.sheets(db) for use in _uses(sheet)]
+    uses = [use for sheet in await usage.sheets(db) for use in _uses(sheet)]
     uses += [_Use(f"segment {key!r}", said) for key, said in before.segments.items()]
     # What cannot be read now, for whatever reason, this change does not break.
     broken = [f"{use.where}: {fault}" for use in uses if (fault := use.fault(after)) and not use.fault(before)]

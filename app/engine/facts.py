@@ -57,6 +57,9 @@ class Facts:
         self.rules: list[Owned] = [(model, live) for model in models for live in model.rules]
         self._vocabulary = contacts
         self._names = sorted(set().union(*(model.names for model in models)))
+        measures = (name.removeprefix(MEASURE) for name in self._names if name.startswith(MEASURE))
+        # By number, for a key may be as long as a column's name without more before it.
+        self._measures = {key: number for number, key in enumerate(measures)}
         self._asked: dict[Condition, int] = {}
         self._units: dict[PerUnit, int] = {}
         for tree in (tree for model in models for tree in model.conditions):
@@ -122,12 +125,11 @@ class Facts:
             model = terms.models[key].id
             value = of(score, me, score.c.value).where(score.c.model_id == model)
             columns.append(value.scalar_subquery().label(f"score_{model}"))
-        for name in self._names:
-            if name.startswith(MEASURE):
-                columns += self._measure(me, name.removeprefix(MEASURE), terms.measures[name.removeprefix(MEASURE)])
+        for key, number in self._measures.items():
+            columns += self._measure(me, number, terms.measures[key])
         return of(contact, who.c.contact_id, *columns).select_from(contact.join(seen, TRUE)).lateral("person")
 
-    def _measure(self, me: Any, key: str, term: MeasureTerm) -> list[Any]:
+    def _measure(self, me: Any, number: int, term: MeasureTerm) -> list[Any]:
         """A measure's value, and the day on which it next changes by itself."""
         tally, of = self.source.tally, self.source.of
         value, counter, inside = measured(term, tally, AS_OF)
@@ -135,7 +137,7 @@ class Facts:
         sums = of(tally, me, value).where(counter, inside)
         moves = func.min(case((tally.c.day > AS_OF, tally.c.day), (inside, leaves)))
         changes = of(tally, me, moves).where(counter)
-        return [sums.scalar_subquery().label(f"measure_{key}"), changes.scalar_subquery().label(f"moves_{key}")]
+        return [sums.scalar_subquery().label(f"measure_{number}"), changes.scalar_subquery().label(f"moves_{number}")]
 
     def _made(self, person: Any) -> dict[str, Any]:
         """The columns of the fields that the deployment has made."""
@@ -144,19 +146,23 @@ class Facts:
             self._names,
             self._vocabulary,
             lambda key: person.c[f"score_{models[key].id}"],
-            lambda key: person.c[f"measure_{key}"],
+            lambda key: person.c[f"measure_{self._measures[key]}"],
         )
 
     def _flip(self, tree: Condition, person: Any) -> Any:
         """The first day on which a condition may turn by itself."""
-        measures = [name.removeprefix(MEASURE) for name in named(tree) if name.startswith(MEASURE)]
+        moves = [self._moves(name, person) for name in sorted(named(tree)) if name.startswith(MEASURE)]
         own = next_flip(tree, person.c.last_event_at, AS_OF)
-        return func.least(own, *(person.c[f"moves_{key}"] for key in measures)) if measures else own
+        return func.least(own, *moves) if moves else own
 
     def _unit_moves(self, name: str, person: Any) -> Any:
         if name == DAYS_INACTIVE:
             return AS_OF + ONE
-        return person.c[f"moves_{name.removeprefix(MEASURE)}"] if name.startswith(MEASURE) else NO_DAY
+        return self._moves(name, person) if name.startswith(MEASURE) else NO_DAY
+
+    def _moves(self, name: str, person: Any) -> Any:
+        """The day on which the measure that a field is next changes by itself."""
+        return person.c[f"moves_{self._measures[name.removeprefix(MEASURE)]}"]
 
     def reset_day(self, model_id: Any) -> Any:
         """The first day that counts for a contact of `base` in a model; NULL: all do."""

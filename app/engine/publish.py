@@ -6,22 +6,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from app.engine import checks, drafts, rules
+from app.engine import checks, drafts, rules, usage
 from app.engine import plan as plans
-from app.engine.conditions import parse, tests
-from app.engine.fields import MEASURE, Vocabulary
+from app.engine.fields import BAND, SCORE, Vocabulary
 from app.engine.plan import Plan
 from app.engine.rules import Band, Rule, RuleKind, read_bands
-from app.engine.sheets import MAX_CELLS, LiveModel, Sheet, combined, depends_on, live_model
+from app.engine.sheets import MAX_CELLS, LiveModel, Sheet, combined, live_model
 from app.errors import Conflict, InvalidInput, NotFound
 from app.store import jobs
 from app.store.db import Connection
 
-PUBLISH = "model.publish"
+PUBLISH = usage.PUBLISH
 TIDY = "model.tidy"
 RESCORE = "model.rescore"
-MAX_TESTS_LIVE = 3_000
-"""Each becomes a few parameters of the statements that tally and score; Postgres takes 65,535, asyncpg 32,767."""
 
 
 class Published(NamedTuple):
@@ -75,7 +72,9 @@ async def publish(
         mine = _refuse(plan, model["id"], key, frozen)
     except InvalidInput as fault:
         raise Conflict(f"version {version} of {key!r} names what is gone, or has changed: {fault}") from None
-    await _refuse_uncounted(db, mine)
+    await _refuse_circle(db, mine, plan.contacts)
+    if waiting := await usage.not_ready(db, mine.names):
+        raise Conflict(f"measure {', '.join(waiting)} is still being counted; publish once it is ready")
     made = await _keep(db, model["id"], frozen, by, now, side_effects=side_effects)
     payload = {"model": model["id"], "version": made}
     job = await jobs.enqueue(db, PUBLISH, payload, now, starts_at=starts_at)
@@ -186,33 +185,27 @@ async def _grids_to_follow(db: Connection, key: str) -> list[tuple[str, int]]:
 def _refuse(plan: Plan, model_id: int, key: str, frozen: _Frozen) -> LiveModel:
     """The version, parsed. Raises Conflict if it could not count beside what counts already."""
     mine = live_model(model_id, key, 0, frozen.said, plan.contacts)
-    live = {model.key: model for model in plan.models if model.key != key}
-    missing = sorted(mine.depends_on - live.keys() - {key})
+    missing = sorted(mine.depends_on - {model.key for model in plan.models} - {key})
     if missing:
         raise Conflict(f"it depends on scores that nobody computes; publish {', '.join(missing)} first")
-    reached, depends = set(mine.depends_on), set(mine.depends_on)
-    while depends:
-        depends = {below for one in depends if one in live for below in live[one].depends_on} - reached
-        reached |= depends
-    if key in reached:
-        raise Conflict(f"scoring model {key!r} would depend on itself")
-    _refuse_too_much(plan, mine)
+    usage.refuse_too_much(plan, mine)
     return mine
 
 
-async def _refuse_uncounted(db: Connection, mine: LiveModel) -> None:
-    waiting = {f"{MEASURE}{row['key']}" for row in await db.fetch("SELECT key FROM measure WHERE NOT ready")}
-    if named := sorted(waiting & mine.names):
-        raise Conflict(f"{', '.join(named)} is still being counted; publish once it is ready")
+async def _refuse_circle(db: Connection, mine: LiveModel, contacts: Vocabulary) -> None:
+    """Raises Conflict if it would come to depend on itself, by what counts or by what waits to."""
+    if checks.Terms(contacts, await _needs(db, contacts)).circle(mine.key, mine.depends_on):
+        raise Conflict(f"scoring model {mine.key!r} would depend on itself")
 
 
-def _refuse_too_much(plan: Plan, mine: LiveModel) -> None:
-    asked = [tree for model in plan.models if model.id != mine.id for tree in model.conditions] + mine.conditions
-    asked += [counter.condition for counter in plan.counters.values()]
-    asked += [live.tree for live in mine.rules if live.rule.kind is not RuleKind.PROFILE and live.tree is not None]
-    count = sum(len(tests(tree)) for tree in asked)
-    if count > MAX_TESTS_LIVE:
-        raise Conflict(f"the conditions of all live models together hold {count} tests; {MAX_TESTS_LIVE} are the most")
+async def _needs(db: Connection, contacts: Vocabulary) -> dict[str, frozenset[str]]:
+    """The models that each model depends on, by the version of it that counts and by those that wait to."""
+    needs: dict[str, frozenset[str]] = {}
+    for sheet in await usage.sheets(db):
+        if not sheet.is_draft:
+            found = checks.needs(sheet.spec, sheet.rules, contacts)
+            needs[sheet.model] = needs.get(sheet.model, frozenset()) | found
+    return needs
 
 
 async def _keep(db: Connection, model_id: int, frozen: _Frozen, by: str, now: datetime, *, side_effects: bool) -> int:
@@ -266,20 +259,24 @@ async def delete(db: Connection, key: str, now: datetime) -> UUID:
     model = await _existing(db, key)
     await plans.change(db)
     await _refuse_needed(db, key)
-    plan = await plans.load(db)
-    for segment, condition in plan.contacts.segments.items():
-        if key in depends_on(rules.named(parse(condition, plan.contacts))):
-            raise Conflict(f"segment {segment!r} names its scores; change that first")
+    if used := await _users(db, key):
+        raise Conflict(f"{', '.join(used)} names its scores; change that first")
     await db.execute("DELETE FROM scoring_model WHERE id = $1", model)
     return await _tidy(db, {"forget": model}, now)
 
 
 async def _refuse_needed(db: Connection, key: str) -> None:
-    plan = await plans.load(db)
-    needing = sorted(model.key for model in plan.models if key in model.depends_on and model.key != key)
+    needs = await _needs(db, await plans.vocabulary(db))
+    needing = sorted(model for model, names in needs.items() if key in names and model != key)
     if needing:
-        listed = ", ".join(map(repr, needing))
-        raise Conflict(f"other models need its scores: {listed}; publish them without it, or archive them, first")
+        raise Conflict(f"{', '.join(needing)} depends on its scores; publish that without it, or archive it, first")
+
+
+async def _users(db: Connection, key: str) -> list[str]:
+    """Who names the scores of a model, in words, its own draft and versions aside: they go with it."""
+    named = await usage.users(db, f"{SCORE}{key}") + await usage.users(db, f"{BAND}{key}")
+    own = {sheet.name for sheet in await usage.sheets(db) if sheet.model == key}
+    return [user for user in dict.fromkeys(named) if user not in own]
 
 
 async def rescore(db: Connection, keys: Sequence[str], now: datetime) -> UUID:

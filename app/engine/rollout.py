@@ -206,7 +206,8 @@ async def _end(
     result: dict[str, Any] | None = None,  # Any: JSON
 ) -> None:
     async with database.batch() as db:
-        await db.execute("DELETE FROM counter WHERE retired_by = $1", job_id)
+        gone = await db.fetch("DELETE FROM counter WHERE retired_by = $1 RETURNING id", job_id)
+        await db.execute("DELETE FROM staged_tally WHERE counter_id = ANY($1)", [row["id"] for row in gone])
         await jobs.finish(db, job_id, clock.now(), error, result)
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import strawberry
 
+from app.engine.members import Definitions
 from app.engine.rules import band_range
-from app.engine.segments import Definitions
 from app.errors import Fault, InvalidInput
 from app.graphql.catalog import Catalog, listed
 from app.graphql.limits import plain_text

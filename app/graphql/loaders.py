@@ -15,9 +15,9 @@ from strawberry.dataloader import DataLoader
 
 from app import clock
 from app.engine.explain import Contribution
+from app.engine.members import Definitions, definitions
 from app.engine.plan import Plans
 from app.engine.rules import Rule
-from app.engine.segments import Definitions, definitions
 from app.graphql.catalog import Catalog
 from app.graphql.limits import Budget
 from app.store import graph

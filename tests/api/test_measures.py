@@ -4,7 +4,7 @@ from uuid import UUID
 import pytest
 
 from app import clock
-from app.engine import measures, tally
+from app.engine import tally, usage
 from app.store import jobs
 from tests.api.client import Api, Json, event_rule, pointers, profile_rule, said, when
 
@@ -287,10 +287,10 @@ async def test_what_is_not_ready_is_told_to_whoever_publishes(api: Api) -> None:
     fields = {"contact.measures.orders", "contact.measures.spent", "contact.email", "contact.measures.nobody"}
 
     async with api.database.hot.acquire() as db:
-        assert ["spent"] == await measures.not_ready(db, fields)
-        assert [] == await measures.not_ready(db, {"contact.email"})
+        assert ["spent"] == await usage.not_ready(db, fields)
+        assert [] == await usage.not_ready(db, {"contact.email"})
         await api.work(made["job_id"])
-        assert [] == await measures.not_ready(db, fields)
+        assert [] == await usage.not_ready(db, fields)
 
 
 async def test_drafts_and_segments_may_name_a_measure_that_is_not_ready(api: Api) -> None:

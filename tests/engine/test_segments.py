@@ -28,7 +28,7 @@ from app.engine.fields import (
     Vocabulary,
 )
 from app.engine.ingest import NewEvent
-from app.engine.segments import Members
+from app.engine.members import Members, definitions
 from app.store import contact_pages
 from app.store.contact_filter import Filter, contact, to_sql
 from app.store.db import Database
@@ -188,7 +188,7 @@ async def judged(world: World, said: dict[str, Json]) -> dict[str, set[UUID]]:
 
 async def members(world: World, key: str) -> Members:
     async with world.database.batch() as db:
-        return (await segments.definitions(db, world.now.date())).members(key)
+        return (await definitions(db, world.now.date())).members(key)
 
 
 @pytest.fixture(params=range(3))
