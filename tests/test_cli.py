@@ -69,8 +69,24 @@ def test_without_a_command_it_says_what_there_is() -> None:
     ended = run("--help")
 
     assert 0 == ended.returncode
-    for command in ("serve", "worker", "migrate", "keys", "import", "demo"):
+    for command in ("serve", "worker", "migrate", "keys", "import", "models", "verify", "demo"):
         assert command in ended.stdout
+
+
+def test_the_proof_finds_nothing_until_something_is_wrong(blank: str, here: Here) -> None:
+    assert 0 == here("demo", DATABASE_URL=blank).returncode
+
+    proved = here("verify", DATABASE_URL=blank)
+    assert (0, f"{PEOPLE} of {PEOPLE} contacts looked at: 0 differences.\n") == (proved.returncode, proved.stdout)
+    sampled = here("verify", "--sample", "0.2", DATABASE_URL=blank)
+    assert f"of {PEOPLE} contacts looked at" in sampled.stdout
+    assert f"{PEOPLE} of" not in sampled.stdout
+
+    fetch(blank, "UPDATE score SET value = value + 1 WHERE ctid = (SELECT min(ctid) FROM score)")
+    wrong = here("verify", DATABASE_URL=blank)
+    assert 1 == wrong.returncode
+    assert "1 differences" in wrong.stdout
+    assert "score in" in wrong.stdout
 
 
 def test_keys_are_made_listed_and_revoked(blank: str) -> None:

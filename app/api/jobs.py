@@ -26,7 +26,7 @@ class JobOut(BaseModel):
     id: UUID
     kind: str = Field(examples=["model.publish"])
     status: str = Field(description="queued, running, done or failed")
-    phase: str | None = Field(description="What it does just now: filling, scoring, tidying")
+    phase: str | None = Field(description="What it does just now: counting, filling, scoring, converting, tidying")
     done: int = Field(description="Contacts done in this phase")
     total: int = Field(description="Contacts of this phase; about, on a large base")
     error: str | None
