@@ -251,21 +251,25 @@ def verify_scores(
     async def run(database: Database) -> verify.Report:
         with terminal.bar("Verifying") as step:
             async for report in verify.verify(database, sample):
-                step(report.contacts, report.total, f"{report.count} differences" if report.count else "")
+                step(report.contacts, report.total, _differences(report.count) if report.count else "")
         return report
 
     report = terminal.with_database(terminal.settings(), run, migrated=True)
-    table = Table("contact", "what", "stored", "recomputed", title=f"{report.count} differences", title_justify="left")
+    table = Table("contact", "what", "stored", "recomputed", title=_differences(report.count), title_justify="left")
     for difference in report.differences[:_SHOWN]:
         table.add_row(str(difference.contact_id), difference.what, difference.stored, difference.recomputed)
     if report.count:
         out.print(table)
-    out.print(f"{report.looked_at:,} of {report.total:,} contacts looked at: {report.count:,} differences.")
+    out.print(f"{report.looked_at:,} of {report.total:,} contacts looked at: {_differences(report.count)}.")
     if report.due:
         out.print(f"{report.due:,} scores are due today and wait for the sweep.")
     if report.busy:
         out.print(f"Left out, because they are being published: {', '.join(report.busy)}.")
     raise typer.Exit(1 if report.count else 0)
+
+
+def _differences(count: int) -> str:
+    return f"{count:,} difference{'s' * (count != 1)}"
 
 
 def _refuse_taken_port(settings: Settings) -> None:

@@ -85,7 +85,7 @@ def test_the_proof_finds_nothing_until_something_is_wrong(blank: str, here: Here
     fetch(blank, "UPDATE score SET value = value + 1 WHERE ctid = (SELECT min(ctid) FROM score)")
     wrong = here("verify", DATABASE_URL=blank)
     assert 1 == wrong.returncode
-    assert "1 differences" in wrong.stdout
+    assert "1 difference." in wrong.stdout
     assert "score in" in wrong.stdout
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -376,3 +377,128 @@ async def test_a_deleted_model_may_be_made_again(api: Api) -> None:
     await api.model("engagement", {**PAGES, "points": 1})
 
     assert 1 == await api.score("ada@example.com", "engagement")
+
+
+# --- publishing, and publishing again ---------------------------------------------------------------------------------
+
+
+async def test_publishing_may_wait_and_what_is_published_meanwhile_takes_its_place(api: Api) -> None:
+    await api.send({"type": "page.viewed", "contact": ADA})
+    await api.post("/v1/models", ENGAGEMENT, 201)
+    rule = await add(api, PAGES)
+    before = clock.now()
+
+    first = await api.post("/v1/models/engagement/publish", {"settle_seconds": 600}, 202)
+    await api.patch(f"/v1/rules/{rule}", {"points": 3})
+    second = await api.post("/v1/models/engagement/publish", {"settle_seconds": 60, "side_effects": False}, 202)
+
+    assert ("queued", None) == (first["job"]["status"], first["job"]["started_at"])
+    starts_at = datetime.fromisoformat(first["job"]["starts_at"])
+    assert timedelta(0) <= starts_at - before - timedelta(seconds=600) < timedelta(seconds=60)
+    delays = await api.fetchval("SELECT array_agg(execute_after - created ORDER BY id) FROM pgqueuer")
+    assert [600, 60] == [round(delay.total_seconds(), -1) for delay in delays]
+    assert (await state(api))[:2] == ("draft", None)
+    superseded = await api.work(first["job_id"])
+    assert ("done", {"superseded_by": 2}) == (superseded["status"], superseded["result"])
+    assert await api.score("ada@example.com", "engagement") is None
+    done = await api.work(second["job_id"])
+    assert ("done", None) == (done["status"], done["result"])
+    assert 3 == await api.score("ada@example.com", "engagement")
+    assert [(2, True, False), (1, False, True)] == await versions(api)
+
+
+async def versions(api: Api) -> list[tuple[int, bool, bool]]:
+    """Number, whether it counts, whether its changes were told."""
+    found = (await api.get("/v1/models/engagement/versions"))["items"]
+    return [(one["version"], one["is_live"], one["side_effects"]) for one in found]
+
+
+async def test_a_version_says_who_published_it_when_and_what_it_was_told_to_do(api: Api) -> None:
+    await api.post("/v1/models", {**ENGAGEMENT, "objective": "whom to call", "min": -1000}, 201)
+    rule = await add(api, {**PAGES, "max_points": 50})
+    published = await api.post("/v1/models/engagement/publish", {"side_effects": False, "settle_seconds": 1}, 202)
+    [waiting] = (await api.get("/v1/models/engagement/versions"))["items"]
+    await api.work(published["job_id"])
+    [version] = (await api.get("/v1/models/engagement/versions"))["items"]
+
+    assert (False, None) == (waiting["is_live"], waiting["live_from"])
+    assert version["published_at"] <= version["live_from"]
+    assert (1, "Engagement", True, False, "tests") == tuple(
+        version[name] for name in ("version", "name", "is_live", "side_effects", "published_by")
+    )
+    spec = {name: value for name, value in version["spec"].items() if value not in (None, [])}
+    assert {"objective": "whom to call", "min": -1000} == spec
+    assert (BANDS, rule, 50) == (version["bands"], version["rules"][0]["id"], version["rules"][0]["max_points"])
+    schemas = (await api.get("/openapi.json"))["components"]["schemas"]
+    for name, part in (("VersionOut", version), ("SheetOut", version["spec"]), ("VersionRule", version["rules"][0])):
+        assert schemas[name]["properties"].keys() == part.keys()
+
+
+async def test_versions_are_listed_newest_first_and_each_once(api: Api) -> None:
+    await api.post("/v1/models", ENGAGEMENT, 201)
+    for _ in range(5):
+        await api.publish("engagement")
+
+    found, cursor = list[int](), None
+    while cursor is not None or not found:
+        page = await api.get("/v1/models/engagement/versions", limit=2, **({"cursor": cursor} if cursor else {}))
+        assert 1 <= len(page["items"]) <= 2
+        found += [one["version"] for one in page["items"]]
+        cursor = page["next_cursor"]
+
+    assert [5, 4, 3, 2, 1] == found
+    for wrong in ("x", "WyJ4Il0", "WzBd"):
+        assert ["/cursor"] == pointers(await api.get("/v1/models/engagement/versions", 422, cursor=wrong))
+    await api.get("/v1/models/nobody/versions", 404)
+
+
+async def test_any_version_published_again_scores_as_it_did(api: Api) -> None:
+    await api.post("/v1/models", {**ENGAGEMENT, "max": 12}, 201)
+    rule = await add(api, PAGES)
+    await api.send(*[{"type": "page.viewed", "contact": ADA}] * 2, {"type": "email.opened", "contact": ADA})
+    await api.publish("engagement")
+    await api.patch("/v1/models/engagement", {"max": None, "name": "Second", "bands": []})
+    await api.patch(f"/v1/rules/{rule}", {"condition": when("event.type", "=", "email.opened")})
+    await api.publish("engagement")
+    await api.delete(f"/v1/rules/{rule}")
+    await api.publish("engagement")
+    draft = await api.get("/v1/models/engagement")
+    assert 0 == await api.score("ada@example.com", "engagement")
+
+    for version, points in ((1, 12), (2, 10), (3, 0), (1, 12)):
+        path = f"/v1/models/engagement/versions/{version}/publish"
+        reply = await api.http.post(path, json={"settle_seconds": 0}, headers={"Prefer": "respond-async"})
+        assert "done" == (await api.work(said(reply, 202)["job_id"]))["status"]
+        assert points == await api.score("ada@example.com", "engagement")
+        await api.send({"type": "page.viewed", "contact": {"email": "bob@example.com"}})
+
+    assert 12 == await api.score("bob@example.com", "engagement")
+    after = await api.get("/v1/models/engagement")
+    assert {**draft, "version": 7, "has_changes": True} == after
+    newest, *_, first = (await api.get("/v1/models/engagement/versions"))["items"]
+    for name in ("name", "spec", "bands", "rules"):
+        assert first[name] == newest[name]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ({"settle_seconds": -1}, ["/settle_seconds"]),
+        ({"settle_seconds": 86_401}, ["/settle_seconds"]),
+        ({"settle_seconds": 1.5}, ["/settle_seconds"]),
+        ({"settle_seconds": True}, ["/settle_seconds"]),
+        ({"side_effects": "perhaps", "settle": 5}, ["/settle", "/side_effects"]),
+        ([], [""]),
+    ],
+)
+async def test_what_is_wrong_with_publishing_is_pointed_at_and_nothing_is_published(
+    api: Api, wrong: Json, found: list[str]
+) -> None:
+    await api.model("engagement", PAGES)
+
+    for path in ("publish", "versions/1/publish"):
+        assert found == sorted(pointers(await api.post(f"/v1/models/engagement/{path}", wrong, 422)))
+    for version in (0, 2, 2**31, -1):
+        await api.post(f"/v1/models/engagement/versions/{version}/publish", {}, 404)
+    assert ["/version"] == pointers(await api.post("/v1/models/engagement/versions/x/publish", {}, 422))
+    assert [(1, True, True)] == await versions(api)

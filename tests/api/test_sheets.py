@@ -714,21 +714,32 @@ async def test_a_group_that_rules_are_in_stays_until_they_are_out(api: Api) -> N
     assert [] == (await api.patch("/v1/models/m", {"groups": None}))["groups"]
 
 
-async def test_what_became_wrong_since_it_was_drafted_is_pointed_at_when_it_is_published(api: Api) -> None:
+async def test_a_model_that_looks_at_scores_which_nobody_computes_is_not_published(api: Api) -> None:
     await api.post("/v1/models", {"key": "fit", "name": "Fit", "bands": COLD_HOT}, 201)
     await api.post("/v1/models", {"key": "m", "name": "M", "audience": when("contact.score.fit", ">", 1)}, 201)
-    await api.post("/v1/models/m/rules", CLICK, 201)
     await api.post("/v1/models/m/rules", unit("contact.score.fit", 1), 201)
-    assert (
-        "it depends on scores that nobody computes; publish fit first"
-        == ((await api.post("/v1/models/m/publish", status=409))["detail"])
-    )
-    await api.delete("/v1/models/fit")
 
-    for path in ("publish", "preview"):
-        problem = await api.post(f"/v1/models/m/{path}", status=422)
-        assert ["/audience/rules/0/field", "/rules/1/per_unit_of/field"] == pointers(problem)
-    assert pointers(problem) == pointers(await api.post("/v1/models/m/try", {}, 422))
+    problem = await api.post("/v1/models/m/publish", status=409)
+    assert "it depends on scores that nobody computes; publish fit first" == problem["detail"]
+    await publish_again_and_archive(api, "fit")
+    assert problem == await api.post("/v1/models/m/publish", status=409)
+    assert [] == (await api.get("/v1/models/m/versions"))["items"]
+
+
+async def publish_again_and_archive(api: Api, key: str) -> None:
+    await again(api, key)
+    await api.post(f"/v1/models/{key}/archive")
+
+
+async def test_a_combination_of_a_model_that_counts_no_more_is_not_published(api: Api) -> None:
+    await grid(api)
+    await api.post("/v1/models/cell/archive")
+    await api.post("/v1/models/fit/archive")
+    await api.post("/v1/models/cell/unarchive")
+
+    for path in ("publish", "preview", "versions/1/publish"):
+        problem = await api.post(f"/v1/models/cell/{path}", status=409)
+        assert "it combines 'fit', which is not published; publish that first" == problem["detail"]
 
 
 async def test_a_grid_has_no_rules_of_its_own(api: Api) -> None:
@@ -741,8 +752,8 @@ async def test_a_grid_has_no_rules_of_its_own(api: Api) -> None:
 async def test_what_others_need_is_neither_archived_nor_deleted(api: Api) -> None:
     await grid(api)
 
-    for refused_ in (await api.post("/v1/models/fit/archive", status=409), await api.delete("/v1/models/fit", 409)):
-        needed = "other models need its scores: 'cell'; publish them without it, or archive them, first"
-        assert needed == refused_["detail"]
+    for problem in (await api.post("/v1/models/fit/archive", status=409), await api.delete("/v1/models/fit", 409)):
+        assert "conflict" == problem["code"]
+        assert "cell" in problem["detail"]
     await api.post("/v1/models/cell/archive")
     await api.post("/v1/models/fit/archive")

@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.engine import replay
+from app.engine import publish, replay
 from app.engine.replay import Change
+from app.errors import Conflict
 from app.store.db import Database
 from tests.engine import reference
 from tests.engine.reference import Measure, Sheet
@@ -290,6 +291,53 @@ async def test_a_group_is_held_within_its_limit_before_all_is_added_up_and_that_
     await world.send(event("b"), event("b"))
     assert -11 == await world.score()
     assert [-11, -12] == await daily(world, 1)
+
+
+def looks_at(key: str) -> reference.Rule:
+    return reference.Rule("profile", a_test(f"contact.score.{key}", ">", 0), Decimal(1))
+
+
+async def test_a_model_may_not_come_to_depend_on_itself_by_a_version_that_waits(world: World) -> None:
+    await world.publish("m", ALWAYS)
+    await world.publish("n", ALWAYS)
+    await world.begin_publish("m", [looks_at("n")])
+    await world.draft("m", [ALWAYS])
+
+    with pytest.raises(Conflict, match="'n' would depend on itself"):
+        await world.begin_publish("n", [looks_at("m")])
+
+
+async def test_a_model_is_needed_by_a_version_that_waits(world: World) -> None:
+    await world.publish("fit", ALWAYS)
+    await world.begin_publish("m", [looks_at("fit")])
+
+    for end in (publish.archive, publish.delete):
+        with pytest.raises(Conflict, match="m depends on its scores"):
+            async with world.database.batch() as db:
+                await end(db, "fit", world.now)
+
+
+async def test_a_segment_that_counts_may_name_no_score_that_nobody_computes(world: World) -> None:
+    await world.publish("fit", ALWAYS)
+    await world.segment("some", a_test("contact.stage", "null"))
+    await world.publish_sheet("m", Sheet([ALWAYS], audience=a_test("contact.segments", "=", "some")))
+    async with world.database.batch() as db:
+        await publish.archive(db, "fit", world.now)
+
+    with pytest.raises(Conflict, match="nobody computes the scores of 'fit'"):
+        await world.segment("some", a_test("contact.score.fit", ">", 0))
+
+
+async def test_measures_with_the_longest_keys_are_told_apart(world: World) -> None:
+    rules = []
+    for end, points in (("a", 1), ("b", 10)):
+        await world.measure("n" * 62 + end, Measure(is_type(end), "count"))
+        rules.append(per_unit("contact.measures." + "n" * 62 + end, points))
+    await world.publish("m", *rules)
+
+    await world.send(event("a"), event("b"), event("b"))
+
+    assert 21 == await world.score()
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ async def test_adjustments_are_those_that_were_in_force(world: World) -> None:
 
 
 async def test_rules_of_then_are_the_versions_that_counted_then_and_their_bands(world: World) -> None:
+    world.go_to(NOON - 6 * DAY)
+    await world.send(event("x", when=world.now))
     world.go_to(NOON - 4 * DAY)
     await world.publish_sheet("fit", Sheet([per_event("a", 1)], bands=[{"name": "any", "min": 1}]))
     await world.publish("m", reference.Rule("profile", a_test("contact.band.fit", "=", "any"), Decimal(10)))
@@ -162,7 +164,7 @@ class Ledger:
             events=[
                 one
                 for one in await world.events(contact)
-                if one.occurred_at <= moment or (one.received_at <= moment and one.occurred_at.date() <= moment.date())
+                if min(one.occurred_at, one.received_at) <= moment
             ],
             adjustments=[one for one in await world.adjustments(contact) if one.created_at <= moment],
             models=models if rules_of_then else deployment.models,

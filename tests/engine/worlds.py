@@ -376,6 +376,7 @@ class World:
 
 _CLEAR = """
     DELETE FROM identity; DELETE FROM contact; DELETE FROM activity; DELETE FROM event; DELETE FROM tally;
+    DELETE FROM staged_tally;
     DELETE FROM score; DELETE FROM score_change; DELETE FROM contact_past; DELETE FROM adjustment;
     DELETE FROM segment; DELETE FROM measure; DELETE FROM property; DELETE FROM preview_score; DELETE FROM rule;
     DELETE FROM model_version; DELETE FROM scoring_model; DELETE FROM counter;
