@@ -23,5 +23,6 @@ def _say(value: object) -> object:
 
 
 def number(value: Decimal) -> int | float:
-    """Points as a JSON number: whole where they are whole."""
-    return int(value) if value == value.to_integral_value() else float(value)
+    """Points as a JSON number: whole where they are whole, and as near as a float where 64 bits do not hold them."""
+    is_whole = abs(value) < 2**63 and value == value.to_integral_value()
+    return int(value) if is_whole else float(value)

@@ -13,10 +13,10 @@ from app.api.guard import Reader, Writer
 from app.api.jobs import JobOut, settled
 from app.api.jobs import shown as shown_job
 from app.api.json import JsonResponse
-from app.api.rules import Amount, Days, OnContact, VersionRule
+from app.api.rules import Days, OnContact, VersionRule
 from app.api.rules import shown as shown_rule
 from app.api.services import Kit, Services
-from app.api.shapes import Cursor, Limit, Line, Page, Prose, Shape
+from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape
 from app.engine import drafts, publish
 from app.engine.conditions import is_clean
 from app.engine.drafts import Drafted
@@ -36,7 +36,7 @@ class Band(Shape):
 
     name: Line = Field(examples=["hot"])
     color: Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$")] = Field(examples=["#d64545"])
-    min: Amount | None = Field(examples=[50])
+    min: Points | None = Field(examples=[50])
 
 
 Bands = Annotated[
@@ -53,12 +53,12 @@ class Group(Shape):
     """Rules whose points together stay within plus and minus `max_points`."""
 
     name: Line = Field(examples=["E-mail"])
-    max_points: Amount = Field(examples=[40])
+    max_points: Points = Field(examples=[40])
 
 
 class Part(Shape):
     model: Key = Field(examples=["fit"])
-    weight: Amount = Field(description="Signed, four decimals at most", examples=[0.4])
+    weight: Points = Field(description="Signed, four decimals at most", examples=[0.4])
 
 
 class WeightedSum(Shape):
@@ -94,8 +94,8 @@ class SheetOut(Shape):
     objective: Prose | None = Field(default=None, description="What it is for, as sales and marketing agreed")
     owner: Line | None = Field(default=None, description="Who answers for it")
     audience: OnContact | None = Field(default=None, description="Who does not match has no score")
-    min: Amount | None = Field(default=None, description="The score is never below this", examples=[-1000])
-    max: Amount | None = Field(default=None, description="The score is never above this", examples=[100])
+    min: Points | None = Field(default=None, description="The score is never below this", examples=[-1000])
+    max: Points | None = Field(default=None, description="The score is never above this", examples=[100])
     window_days: Days | None = Field(
         default=None, description="Window of event rules that name none of their own; null: unlimited", examples=[90]
     )

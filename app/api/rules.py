@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, status
-from pydantic import Discriminator, Field, JsonValue, Tag, WithJsonSchema
+from pydantic import Discriminator, Field, JsonValue, Tag
 from starlette.responses import Response
 
 from app.api.guard import Reader, Writer
@@ -29,7 +29,6 @@ Condition = Annotated[
 ]
 OnContact = Annotated[dict[str, JsonValue], Field(description="A condition on the contact", examples=[_CUSTOMER])]
 # Bounded here, before anything computes with it: a number written with an exponent of millions takes Python minutes.
-Amount = Annotated[Points, Field(ge=-(10**15), le=10**15, decimal_places=20), WithJsonSchema({"type": "number"})]
 Days = Annotated[int, Field(strict=True, examples=[30])]
 Count = Annotated[int, Field(strict=True, examples=[3])]
 Window = Annotated[
@@ -40,7 +39,7 @@ Window = Annotated[
 
 class DecayStep(Shape):
     after_days: Days = Field(description="From this age on, in days")
-    percent: Amount = Field(description="An event is worth so much of its points", examples=[50])
+    percent: Points = Field(description="An event is worth so much of its points", examples=[50])
 
 
 class StepDecay(Shape):
@@ -71,8 +70,8 @@ class PerUnit(Shape):
     """Points for each unit of a numeric field of the contact."""
 
     field: Line = Field(examples=["contact.properties.employees"])
-    min: Amount | None = Field(default=None, description="A lower value counts as this one", examples=[0])
-    max: Amount | None = Field(default=None, description="A higher value counts as this one", examples=[1000])
+    min: Points | None = Field(default=None, description="A lower value counts as this one", examples=[0])
+    max: Points | None = Field(default=None, description="A higher value counts as this one", examples=[1000])
 
 
 class Said(Shape):
@@ -94,7 +93,7 @@ class Said(Shape):
         description="Event rules: what an event is worth at an age",
         examples=[{"steps": [{"after_days": 30, "percent": 50}]}, {"half_life_days": 30, "every_days": 7}],
     )
-    max_points: Amount | None = Field(
+    max_points: Points | None = Field(
         default=None, description="The rule's points stay within plus and minus this", examples=[50]
     )
     audience: OnContact | None = Field(
@@ -126,7 +125,7 @@ class RuleIn(Said):
     name: Line = Field(examples=["Opened an e-mail"])
     kind: RuleKind
     condition: Condition | None = Field(default=None, description="Null, for a profile rule: always")
-    points: Amount = Field(description="Signed, two decimals at most", examples=[10])
+    points: Points = Field(description="Signed, two decimals at most", examples=[10])
 
     def fields(self) -> dict[str, Any]:  # Any: JSON
         """All of it, as the engine reads it."""
@@ -140,7 +139,7 @@ class RulePatch(Said):
     name: Line | None = None
     kind: RuleKind | None = None
     condition: Condition | None = None
-    points: Amount | None = None
+    points: Points | None = None
 
 
 class VersionRule(Said):
@@ -150,7 +149,7 @@ class VersionRule(Said):
     name: str
     kind: RuleKind
     condition: dict[str, JsonValue] | None
-    points: Amount
+    points: Points
 
 
 class RuleOut(VersionRule):

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from app import clock
 from app.api.guard import Reader, Writer
 from app.api.json import JsonResponse
-from app.api.rules import Amount, VersionRule
+from app.api.rules import VersionRule
 from app.api.rules import shown as shown_rule
 from app.api.services import Kit
-from app.api.shapes import Cursor, Limit, Line, Page, Prose, Shape
+from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape
 from app.engine import adjustments, replay
 from app.engine.adjustments import AdjustmentKind, Wanted
 from app.engine.explain import Contribution, Explanation
@@ -63,9 +63,9 @@ AsOf = Annotated[
 
 class ScoreOut(BaseModel):
     model: str = Field(description="The model's key")
-    value: Amount | None = Field(description="Null: not in the model's audience")
+    value: Points | None = Field(description="Null: not in the model's audience")
     band: str | None = Field(description="The model's band that the value lies in")
-    computed: Amount | None = Field(description="What the rules say, while an override stands in for it; else null")
+    computed: Points | None = Field(description="What the rules say, while an override stands in for it; else null")
     version: int = Field(description="The version by which it last changed")
     next_change_on: date | None = Field(description="The UTC day on which it may next change by itself")
     computed_at: datetime
@@ -73,14 +73,14 @@ class ScoreOut(BaseModel):
 
 class CutOut(BaseModel):
     by: str = Field(description="group <name>, min or max", examples=["group E-mail"])
-    points: Amount = Field(description="What the limit takes away, or a minimum adds", examples=[-10])
+    points: Points = Field(description="What the limit takes away, or a minimum adds", examples=[-10])
 
 
 class DayOut(BaseModel):
     day: date
     events: int = Field(description="Matching events; with `distinct_by`, values that are on no newer day")
     counted: int = Field(description="Those that count, after the rule's limits")
-    worth: Amount = Field(description="The factor of `decay` at the day's age; 1 without decay", examples=[0.5])
+    worth: Points = Field(description="The factor of `decay` at the day's age; 1 without decay", examples=[0.5])
     leaves_on: date | None = Field(description="When the day leaves the rule's window; null: never")
 
 
@@ -90,15 +90,15 @@ class DetailsOut(BaseModel):
     days: list[DayOut] | None = Field(description="Event rules: days with matching events in the window, newest first")
     in_audience: bool | None = Field(description="Event rules: whether the rule's `audience` holds")
     silent_since: date | None = Field(description="Absence rules: the day on which the silence began")
-    units: Amount | None = Field(description="Profile rules with `per_unit_of`: the number, within its bounds")
+    units: Points | None = Field(description="Profile rules with `per_unit_of`: the number, within its bounds")
 
 
 class ContributionOut(BaseModel):
     rule: VersionRule | None = Field(description="Null for an adjustment")
     adjustment_id: UUID | None = Field(description="Of points by hand")
     count: int = Field(description="Events that count; times of an absence; 1 for a profile rule that holds")
-    points: Amount = Field(description="After the rule's own limits")
-    raw: Amount | None = Field(description="Before the rule's `max_points`, where that can cut")
+    points: Points = Field(description="After the rule's own limits")
+    raw: Points | None = Field(description="Before the rule's `max_points`, where that can cut")
     next_change_on: date | None = Field(description="When this may next change by itself")
     details: DetailsOut
 
@@ -108,7 +108,7 @@ class AdjustmentIn(Shape):
 
     kind: AdjustmentKind
     model: Line | None = Field(default=None, description="Null: a reset in all models", examples=["engagement"])
-    points: Amount | None = Field(
+    points: Points | None = Field(
         default=None, description="Of points and override: signed, two decimals at most", examples=[25]
     )
     reason: Annotated[Prose, Field(min_length=1, examples=["met at the fair"])]
@@ -125,7 +125,7 @@ class AdjustmentOut(BaseModel):
     id: UUID
     kind: AdjustmentKind
     model: str | None = Field(description="Null: a reset in all models")
-    points: Amount | None
+    points: Points | None
     reason: str
     from_day: date | None
     ends_on: date | None
@@ -139,11 +139,11 @@ class ExplanationOut(BaseModel):
     model: str
     version: int | None = Field(description="Null: the draft")
     as_of: datetime
-    value: Amount | None = Field(description="Null: not in the model's audience")
-    computed: Amount | None = Field(
+    value: Points | None = Field(description="Null: not in the model's audience")
+    computed: Points | None = Field(
         description="Contributions and cuts add up to this, exactly. Null outside of the audience, whatever they are"
     )
-    override: Amount | None = Field(description="What stands in for `computed`")
+    override: Points | None = Field(description="What stands in for `computed`")
     override_id: UUID | None
     band: str | None
     contributions: list[ContributionOut]
@@ -157,19 +157,19 @@ class ExplanationOut(BaseModel):
 
 class ChangeOut(BaseModel):
     on: date
-    value: Amount | None
+    value: Points | None
 
 
 class ForecastOut(BaseModel):
     model: str
-    value: Amount | None = Field(description="What it is now")
+    value: Points | None = Field(description="What it is now")
     changes: list[ChangeOut] = Field(description="What the value becomes by itself, and on which UTC day")
 
 
 class PastOut(BaseModel):
     at: datetime
-    was: Amount | None = Field(description="Null: there was none yet, or not in the audience")
-    value: Amount | None
+    was: Points | None = Field(description="Null: there was none yet, or not in the audience")
+    value: Points | None
     version: int
     cause: Cause
 

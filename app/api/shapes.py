@@ -50,8 +50,12 @@ Email = Annotated[
     WithJsonSchema({"type": "string", "format": "email", "examples": ["ada@example.com"]}),
 ]
 Properties = Annotated[dict[str, JsonValue], AfterValidator(_properties)]
+# Bounded here, before anything counts with it: a number such as 1e99999999 has no end of digits.
 Points = Annotated[
-    Decimal, PlainSerializer(number, return_type=int | float, when_used="json"), Field(allow_inf_nan=False)
+    Decimal,
+    PlainSerializer(number, return_type=int | float, when_used="json"),
+    Field(allow_inf_nan=False, ge=-(10**15), le=10**15, decimal_places=20),
+    WithJsonSchema({"type": "number"}),
 ]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="Items of a page at most")]
 Cursor = Annotated[Line | None, Query(description="`next_cursor` of the page before")]

@@ -15,10 +15,9 @@ from app.api.jobs import JobOut, settled
 from app.api.jobs import shown as shown_job
 from app.api.json import JsonResponse
 from app.api.models import Key
-from app.api.rules import Amount
 from app.api.scores import ExplanationOut, Instant, shown
 from app.api.services import Kit
-from app.api.shapes import Cursor, Limit, Line, Page, Properties, Shape
+from app.api.shapes import Cursor, Limit, Line, Page, Points, Properties, Shape
 from app.engine import preview, publish, replay
 from app.engine.replay import MadeUp
 from app.errors import Fault, InvalidInput, NotFound
@@ -58,7 +57,7 @@ class TryIn(Shape):
     events: Annotated[list[TriedEvent], Field(max_length=5_000)] = Field(
         default=[], examples=[[{"type": "email.opened", "occurred_at": "2026-11-20T09:30:00Z"}]]
     )
-    scores: dict[Key, Amount] = Field(
+    scores: dict[Key, Points] = Field(
         default={},
         description="Its scores in other models, for rules that look at them and for combined models; it has none in "
         "those left out",
@@ -113,8 +112,8 @@ class PreviewOut(BaseModel):
 class MoverOut(BaseModel):
     contact_id: UUID
     email: str | None
-    was: Amount | None = Field(description="Null: not in the audience, or never scored")
-    becomes: Amount | None
+    was: Points | None = Field(description="Null: not in the audience, or never scored")
+    becomes: Points | None
 
 
 class Direction(StrEnum):
@@ -181,7 +180,7 @@ async def list_movers(
     job_id: UUID,
     kit: Kit,
     _: Reader,
-    threshold: Annotated[Amount | None, Query(description="Only who crosses this score", examples=[50])] = None,
+    threshold: Annotated[Points | None, Query(description="Only who crosses this score", examples=[50])] = None,
     direction: Annotated[Direction | None, Query(description="Only who moves this way")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import orjson
 
 from app.engine.conditions import Condition, Json, parse
 from app.engine.fields import FieldType, Scope, Vocabulary
-from app.engine.rules import MAX_DAYS, MAX_POINTS, MAX_STEPS, SCOPES, UNLIMITED, Rule, RuleKind, factors, named
+from app.engine.rules import MAX_DAYS, MAX_POINTS, MAX_STEPS, SCOPES, UNLIMITED, Rule, RuleKind, named
 from app.engine.sheets import MAX_CELLS, Sheet, depends_on
 from app.errors import Fault, InvalidInput
 
@@ -105,7 +104,10 @@ def _bands(bands: Sequence[Mapping[str, Any]]) -> list[Fault]:  # Any: JSON
 
 def _groups(sheet: Sheet) -> list[Fault]:
     wrong = [index for index, most in enumerate(sheet.groups.values()) if not (_is_points(most) and most > 0)]
-    return [Fault(f"/groups/{index}/max_points", f"expected more than 0, at most {MAX_POINTS}") for index in wrong]
+    return [
+        Fault(f"/groups/{index}/max_points", f"expected more than 0, at most {MAX_POINTS}, with two decimals")
+        for index in wrong
+    ]
 
 
 def _combine(key: str, sheet: Sheet, terms: Terms) -> list[Fault]:
@@ -209,7 +211,8 @@ def _condition(key: str, condition: Json, pointer: str, terms: Terms) -> list[Fa
     except InvalidInput as fault:
         return list(fault.faults)
     circle = terms.circle(key, depends_on(named(tree)))
-    faults = [Fault(pointer, f"it looks at the score of {one!r}, which depends on this model") for one in circle]
+    whose = {one: "its own score" if one == key else f"the score of {one!r}, which depends on it" for one in circle}
+    faults = [Fault(pointer, f"this model would look at {whose[one]}") for one in circle]
     return faults + unholdable(condition, pointer)
 
 
@@ -265,21 +268,32 @@ def _decay(rule: Rule) -> list[Fault]:
     if rule.decay is None or rule.kind is not RuleKind.EVENT:
         return []
     if "steps" in rule.decay:
-        ages = [step["after_days"] for step in rule.decay["steps"]]
-        if not ages or len(ages) > MAX_STEPS or any(not 0 < age <= MAX_DAYS for age in ages):
-            return [Fault("/decay/steps", f"expected 1 to {MAX_STEPS} steps, each after 1 to {MAX_DAYS} days")]
-        if any(after <= before for before, after in pairwise(ages)):
-            return [Fault("/decay/steps", "expected ascending days")]
-        percents = [Decimal(str(step["percent"])) for step in rule.decay["steps"]]
-        wrong = [at for at, one in enumerate(percents) if not (0 <= one <= 100 and _has_decimals(one, 2))]
-        return [Fault(f"/decay/steps/{at}/percent", "expected 0 to 100 with two decimals at most") for at in wrong]
-    half_life, every = rule.decay["half_life_days"], rule.decay["every_days"]
-    if not (0 < half_life <= MAX_DAYS and 0 < every <= MAX_DAYS):
-        return [Fault("/decay", f"expected 1 to {MAX_DAYS} days")]
+        return _decay_steps(rule.decay["steps"])
+    faults = [
+        Fault(f"/decay/{name}", f"expected 1 to {MAX_DAYS} days")
+        for name in ("half_life_days", "every_days")
+        if not 0 < rule.decay[name] <= MAX_DAYS
+    ]
     # A factor is nothing once it is below 0.01, after not quite seven half-lives.
-    if 7 * half_life / every > MAX_STEPS:
-        return [Fault("/decay/every_days", f"more than {MAX_STEPS} steps; take longer ones")]
-    return [] if factors(rule.decay) else [Fault("/decay", "no step")]
+    if not faults and 7 * rule.decay["half_life_days"] / rule.decay["every_days"] > MAX_STEPS:
+        faults.append(Fault("/decay/every_days", f"more than {MAX_STEPS} steps; take longer ones"))
+    return faults
+
+
+def _decay_steps(steps: Sequence[Mapping[str, Any]]) -> list[Fault]:  # Any: JSON
+    if not 0 < len(steps) <= MAX_STEPS:
+        return [Fault("/decay/steps", f"expected 1 to {MAX_STEPS} steps")]
+    faults, before = [], 0
+    for at, step in enumerate(steps):
+        age, percent = step["after_days"], Decimal(str(step["percent"]))
+        if not 0 < age <= MAX_DAYS:
+            faults.append(Fault(f"/decay/steps/{at}/after_days", f"expected 1 to {MAX_DAYS} days"))
+        elif age <= before:
+            faults.append(Fault(f"/decay/steps/{at}/after_days", "expected more days than in the step before"))
+        if not (0 <= percent <= 100 and _has_decimals(percent, 2)):
+            faults.append(Fault(f"/decay/steps/{at}/percent", "expected 0 to 100 with two decimals at most"))
+        before = age
+    return faults
 
 
 def _per_unit(key: str, rule: Rule, terms: Terms) -> list[Fault]:

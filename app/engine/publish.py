@@ -19,6 +19,7 @@ from app.store.db import Connection
 PUBLISH = usage.PUBLISH
 TIDY = "model.tidy"
 RESCORE = "model.rescore"
+ARCHIVED = "the model was deleted or archived meanwhile"
 
 
 class Published(NamedTuple):
@@ -238,7 +239,20 @@ async def archive(db: Connection, key: str, now: datetime) -> UUID:
     await plans.change(db)
     await _refuse_needed(db, key)
     await db.execute("UPDATE scoring_model SET archived_at = $2 WHERE id = $1", model, now)
-    return await _tidy(db, {"freeze": model}, now)
+    tidy = await _tidy(db, {"freeze": model}, now)
+    # A version that waits must not come to count by counters that go now, should the model be made active again. After
+    # the counters, as whoever fills them does it: else they wait in a circle.
+    waiting = await db.fetch(
+        """
+        SELECT id FROM job WHERE kind = $1 AND status IN ('queued', 'running') AND phase IS DISTINCT FROM 'scoring'
+        AND payload @> jsonb_build_object('model', $2::int)
+        """,
+        PUBLISH,
+        model,
+    )
+    for row in waiting:
+        await jobs.finish(db, row["id"], now, ARCHIVED)
+    return tidy
 
 
 async def unarchive(db: Connection, key: str) -> None:

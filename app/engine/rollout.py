@@ -54,7 +54,7 @@ async def run_publish(database: Database, job_id: UUID) -> None:
         )
         contacts = await plans.vocabulary(db)
     if known is None:
-        await _end(database, job_id, "the model was deleted or archived meanwhile")
+        await _end(database, job_id, publish.ARCHIVED)
         return
     if known["newest"] > version and job["phase"] is None:
         await _end(database, job_id, result={"superseded_by": known["newest"]})
@@ -62,7 +62,9 @@ async def run_publish(database: Database, job_id: UUID) -> None:
     live = live_model(model_id, known["key"], version, dict(known), contacts)
     if job["phase"] in (None, "counting", "filling"):
         await fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
-        await _switch(database, job_id, model_id, version)
+        if not await _switch(database, job_id, model_id, version):
+            await _end(database, job_id, publish.ARCHIVED)
+            return
     await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH)
     await _end(database, job_id)
 
@@ -143,12 +145,17 @@ async def fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None
             await db.execute("DELETE FROM staged_tally WHERE counter_id = ANY($1)", counters)
 
 
-async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> None:
-    """From here on ingest scores by the new version, and counts no longer what only the old one asked."""
+async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> bool:
+    """From here on ingest scores by the new version, and counts no longer what only the old one asked.
+
+    False, and nothing of it, if the model was archived since the job began: what it counts by is gone.
+    """
     async with database.batch() as db:
         # The model before the plan, as whoever publishes or archives it does: else they wait in a circle.
         await db.execute("SELECT FROM scoring_model WHERE id = $1 FOR UPDATE", model_id)
         await plans.change(db)
+        if await db.fetchval("SELECT status FROM job WHERE id = $1", job_id) != jobs.RUNNING:
+            return False
         await db.execute(
             """
             UPDATE counter SET filled = true WHERE id IN (
@@ -176,6 +183,7 @@ async def _switch(database: Database, job_id: UUID, model_id: int, version: int)
             )
         await publish.retire(db, job_id)
         await jobs.enter(db, job_id, "scoring", await count_contacts(db))
+        return True
 
 
 async def _score_anew(database: Database, job_id: UUID, keys: set[str], cause: Cause) -> None:

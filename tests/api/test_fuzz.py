@@ -319,9 +319,8 @@ async def test_no_body_brings_a_call_down(api: Api, call: str, data: st.DataObje
     world = await _world(api)
     body = json.dumps(data.draw(bodies)).replace("{contact}", world["contact"]).encode()
 
-    reply = await api.http.request(
-        method, path.format(**world), content=body, headers={"content-type": "application/json"}
-    )
+    headers = {"content-type": "application/json", "Prefer": "respond-async"}
+    reply = await api.http.request(method, path.format(**world), content=body, headers=headers)
 
     assert reply.status_code < 500, (body, reply.text)
     if call in _DRAFTING and reply.status_code < 400:

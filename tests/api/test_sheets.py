@@ -550,6 +550,7 @@ async def test_each_fault_of_a_model_is_pointed_at_and_none_of_it_is_kept(
     assert bandless == await api.get("/v1/models/bandless")
 
 
+DECAY_STEP = [f"/decay/steps/0/{name}" for name in ("after_days", "percent")]
 WRONG_RULES: list[tuple[Json, list[str]]] = [
     ({**CLICK, "colour": 1, "maxPoints": 2}, ["/colour", "/maxPoints"]),
     ({**CLICK, "kind": "habit"}, ["/kind"]),
@@ -581,18 +582,18 @@ WRONG_RULES: list[tuple[Json, list[str]]] = [
     ({**CLICK, "decay": {}}, ["/decay/half_life_days"]),
     ({**CLICK, "decay": {"steps": []}}, ["/decay/steps"]),
     ({**CLICK, "decay": {"steps": [{"after_days": 30}]}}, ["/decay/steps/0/percent"]),
-    ({**CLICK, "decay": {"steps": [{"after_days": 0, "percent": 50}]}}, ["/decay/steps"]),
+    ({**CLICK, "decay": {"steps": [{"after_days": 0, "percent": 101}]}}, DECAY_STEP),
     (
         {**CLICK, "decay": {"steps": [{"after_days": 9, "percent": 50}, {"after_days": 9, "percent": 0}]}},
-        ["/decay/steps"],
+        ["/decay/steps/1/after_days"],
     ),
     (
         {**CLICK, "decay": {"steps": [{"after_days": n, "percent": p} for n, p in ((1, -1), (2, 100.01), (3, 0.001))]}},
         [f"/decay/steps/{n}/percent" for n in range(3)],
     ),
     ({**CLICK, "decay": {"steps": [{"after_days": n, "percent": 1} for n in range(1, 402)]}}, ["/decay/steps"]),
-    ({**CLICK, "decay": {"half_life_days": 0}}, ["/decay"]),
-    ({**CLICK, "decay": {"half_life_days": 30, "every_days": 0}}, ["/decay"]),
+    ({**CLICK, "decay": {"half_life_days": 0}}, ["/decay/half_life_days"]),
+    ({**CLICK, "decay": {"half_life_days": 36_501, "every_days": 0}}, ["/decay/every_days", "/decay/half_life_days"]),
     ({**CLICK, "decay": {"half_life_days": 36_500}}, ["/decay/every_days"]),
     ({**CLICK, "decay": {"half_life_days": 30, "steps": [{"after_days": 1, "percent": 1}]}}, ["/decay/half_life_days"]),
     ({**SILENCE, "after_days": None}, ["/after_days"]),
