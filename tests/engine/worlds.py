@@ -150,20 +150,24 @@ class World:
         await self.begin_publish(key, sheet)
         await self.work()
 
-    async def run(self, job: UUID) -> None:
+    async def run(self, job: UUID, database: Any = None) -> None:  # Any: a database, or what acts as one
         kind = await self.value("SELECT kind FROM job WHERE id = $1", job)
-        await _WORK[kind](self.database, job)
+        await _WORK[kind](database or self.database, job)
 
     async def work(self) -> None:
         """Run all jobs that wait, the oldest first."""
         for row in await self.rows("SELECT id FROM job WHERE status IN ('queued', 'running') ORDER BY id"):
             await self.run(row["id"])
 
-    async def measure(self, key: str, said: reference.Measure) -> None:
-        """Make a measure, and count its history."""
+    async def begin_measure(self, key: str, said: reference.Measure) -> None:
+        """Make a measure, and leave the job to be run."""
         wanted = measures.Wanted(key, key, said.condition, Aggregate(said.aggregate), said.of, said.window_days)
         async with self.database.batch() as db:
             await measures.create(db, wanted, self.now)
+
+    async def measure(self, key: str, said: reference.Measure) -> None:
+        """Make a measure, and count its history."""
+        await self.begin_measure(key, said)
         await self.work()
 
     async def segment(self, key: str, condition: Any) -> None:  # Any: JSON
@@ -320,11 +324,13 @@ class World:
         return report
 
     async def kept(self) -> list[Any]:  # Any: rows
-        """Tallies and scores, all that follows from the facts."""
+        """Tallies and the scores of models that count, all that follows from the facts."""
         tallies = await self.rows("SELECT * FROM tally ORDER BY contact_id, counter_id, day, key")
         scores = await self.rows(
             """
-            SELECT contact_id, model_id, value, computed, next_change_on FROM score ORDER BY contact_id, model_id
+            SELECT s.contact_id, s.model_id, s.value, s.computed, s.next_change_on
+            FROM score s JOIN scoring_model m ON m.id = s.model_id
+            WHERE m.archived_at IS NULL AND m.live_version IS NOT NULL ORDER BY s.contact_id, s.model_id
             """
         )
         return [*tallies, *scores]
