@@ -197,7 +197,8 @@ async def _score_anew(database: Database, job_id: UUID, keys: set[str], cause: C
             scorers.clear()
             scorers[plan.epoch] = Scorer(plan.dependent_on(keys), plan.contacts)
         await scorers[plan.epoch].score(db, chunk.contacts, clock.now(), cause)
-        await tally.drop(db, chunk.contacts, await _retired(db, job_id))
+        if retired := await _retired(db, job_id):
+            await tally.drop(db, chunk.contacts, retired)
 
     await each_chunk(database, job_id, score)
 
