@@ -44,7 +44,8 @@ _CONTACTS = """
 """
 _ACTIVITIES = """
     INSERT INTO activity (contact_id, last_event_at)
-    SELECT md5('engine' || n)::uuid, $3::timestamptz - interval '1 day' * (n % 30) FROM generate_series($1::bigint, $2::bigint) n
+    SELECT md5('engine' || n)::uuid, $3::timestamptz - interval '1 day' * (n % 30)
+    FROM generate_series($1::bigint, $2::bigint) n
 """
 _EVENTS = """
     INSERT INTO event (id, contact_id, type, source, client_id, occurred_at, received_at, properties)
