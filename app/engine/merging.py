@@ -33,8 +33,8 @@ async def merge(
     """
     if survivor == other:
         raise InvalidInput(Fault("/other", "expected another contact than this one"))
-    plan = await plans.hold(db)
     await tally.hold_still(db)
+    plan = await plans.hold(db)
     try:
         await identity.lock(db, [survivor, other])
     except identity.ContactGone:

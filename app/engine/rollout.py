@@ -124,9 +124,9 @@ async def fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None
             await jobs.enter(db, job_id, "counting", 0)
     if phase in (None, "counting"):
         async with database.batch() as db:
+            await tally.take_turn(db)
             fresh = await db.fetch(
-                "UPDATE counter SET staged = true WHERE id = ANY($1) AND NOT staged AND NOT filled RETURNING *",
-                counter_ids,
+                "SELECT * FROM counter WHERE id = ANY($1) AND NOT staged AND NOT filled", counter_ids
             )
             if fresh:
                 await tally.stage(db, [dict(row) for row in fresh])

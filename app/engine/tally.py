@@ -123,18 +123,27 @@ class Recount:
 RECOUNT = table("recount", *(column(one.name, one.type) for one in _tally.c))
 
 
-_MOVING = 7_300_003  # any number that nobody else uses
+_MOVING, _STAGING = 7_300_003, 7_300_004  # any numbers that nobody else uses
 
 
 async def hold_still(db: Connection) -> None:
-    """Wait until nobody stages events, and let nobody, until the transaction ends: it may give events to others."""
+    """Wait until nobody stages events, and let nobody, until the transaction ends: it may give events to others.
+
+    That may take minutes, so before the plan is held: whoever waits to change it keeps everybody from ingesting.
+    """
     await db.execute(f"SELECT pg_advisory_xact_lock({_MOVING})")
+
+
+async def take_turn(db: Connection) -> None:
+    """Wait until nobody else stages events, so that nobody counts the same a second time."""
+    await db.execute(f"SELECT pg_advisory_xact_lock({_STAGING})")
 
 
 async def stage(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:  # Any: the table's columns
     """Count all events from before each of these counters began, in one pass over the table, beside the tallies.
 
-    Without a lock on anybody: what ingest counts itself is of later epochs.
+    Without a lock on anybody: what ingest counts itself is of later epochs. Nor on the counters, before all is counted:
+    whoever asks for one, or retires it, meanwhile keeps the plan from everybody.
     """
     await db.execute(
         f"""
@@ -150,6 +159,13 @@ async def stage(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:  # A
         counted = matched(before, counters).order_by(literal_column("contact_id"))
         statement = Statement(insert(core(StagedTally)).from_select(names, counted))
         await db.execute(statement.sql, *statement.arguments(), timeout=None)
+    ids = [row["id"] for row in rows]
+    wanted = await db.fetch(
+        "UPDATE counter SET staged = true WHERE id = ANY($1) AND retired_by IS NULL RETURNING id", ids
+    )
+    retired = set(ids) - {row["id"] for row in wanted}
+    if retired:
+        await db.execute("DELETE FROM staged_tally WHERE counter_id = ANY($1)", list(retired))
 
 
 async def add_staged(db: Connection, contacts: Sequence[UUID], counters: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """Hypothesis strategies: deployments in all that docs/scoring.md lets a model say, and what happens to contacts."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from hypothesis import Phase
 from hypothesis import strategies as st
 
 from app.engine.ingest import NewEvent
+from app.errors import InvalidInput
 from tests.engine.reference import Measure, Rule, Sheet
 from tests.engine.worlds import Deployment, World, at, event, is_type
 
@@ -172,7 +174,7 @@ def bands_of(sheet: Sheet, known: Deployment) -> list[str]:
 
 def measure(random: Random) -> Measure:
     window, aggregate = random.choice([None, 1, 3, 7]), random.choice(["count", "sum", "distinct"])
-    of = {
+    of: dict[str, list[str | None]] = {
         "count": [None],
         "sum": ["event.properties.amount", "event.properties.deep.er"],
         "distinct": ["event.properties.path", "event.properties.amount", "event.type"],
@@ -290,14 +292,16 @@ _BANDS = ["cold", "warm", "hot"]
 
 class Made(NamedTuple):
     kind: str
-    """measure, segment or model."""
+    """type, measure, segment or model."""
     key: str
-    said: Any  # Any: a Measure, a condition or a Sheet
+    said: Any  # Any: a property's type, a Measure, a condition or a Sheet
 
 
 def deployment(random: Random) -> list[Made]:
-    """Measures, then models, some after a segment; each may name those before it."""
+    """Types of properties and measures, then models, some after a segment; each may name those before it."""
     known, made = Deployment(), list[Made]()
+    types = [("employees", "number"), ("country", "text"), ("patience", "number")]
+    made += [Made("type", *one) for one in random.sample(types, random.choice([0, 0, 1, 3]))]
     for number in range(random.randint(0, 2)):
         made.append(Made("measure", f"n{number}", measure(random)))
         known.measures[f"n{number}"] = made[-1].said
@@ -425,6 +429,9 @@ class Teller:
         """A measure, segment or model, in place of the one of that key; `meanwhile` comes before its job has run."""
         kind, key, said = made
         match kind:
+            case "type":
+                await self.world.declare(key, said)
+                self.deployment.types[f"contact.properties.{key}"] = said
             case "measure":
                 await self.world.measure(key, said)
                 self.deployment.measures[key] = said
@@ -444,7 +451,8 @@ class Teller:
                 await self.send(step)
             case Say():
                 if contact := await self._known(step.who):
-                    await self.world.change(contact, **step.said)
+                    with suppress(InvalidInput):  # a value may not be of the type that was declared
+                        await self.world.change(contact, **step.said)
             case Adjust():
                 await self._adjust(step)
             case Revoke():

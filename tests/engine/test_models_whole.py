@@ -1,7 +1,8 @@
 """Scores in all that docs/scoring.md lets a model say: what is stored is what the judge says, now and day by day."""
 
 import os
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from app.engine import publish, replay
+from app.engine.explain import Explanation
 from app.engine.replay import Change
 from app.errors import Conflict
 from app.store.db import Database
@@ -363,7 +365,7 @@ async def test_a_reset_without_a_day_begins_tomorrow_and_takes_todays_events_and
 
     reset = await world.adjust(contact, "reset", "m")
     await world.adjust(contact, "points", "m", 30)
-    assert (0, 5) == (await world.score(), await world.score(key="n"))
+    assert (Decimal(0), Decimal(5)) == (await world.score(), await world.score(key="n"))
 
     world.go_to(NOON + DAY)
     await world.sweep()
@@ -399,7 +401,7 @@ async def test_an_override_stands_in_for_whoever_looks_and_what_the_rules_say_is
         await world.sweep()
     world.go_to(NOON)
     assert [10, 10, 0, None] == kept
-    assert (0, 0) == (await world.score(key="fit"), await world.score())
+    assert (Decimal(0), Decimal(0)) == (await world.score(key="fit"), await world.score())
 
 
 async def test_an_override_is_the_score_of_who_has_none(world: World) -> None:
@@ -490,15 +492,39 @@ async def explanations_agree(world: World, deployment: Deployment) -> None:
                 wrong.append(f"parts that add up to {sum(parts, Decimal(0))}")
             if sheet.combine is None:
                 each = reference.contributions(case, key, world.now.date(), world.now)
-                given = points_of_rules(found)
-                wrong += [f"rule {n}" for n, (_, points) in enumerate(each) if given.get(n, 0) != points]
+                given, counted = points_of_rules(found), counts_of_rules(found)
+                wrong += [f"points of rule {n}" for n, (_, points) in enumerate(each) if given.get(n, 0) != points]
+                counts = counts_judged(case, key, world.now)
+                wrong += [f"count of rule {n}: {counted}, {counts}" for n in counts if counted.get(n, 0) != counts[n]]
             assert [] == wrong, await world.dispute(case, contact, key)
+
+
+def counts_of_rules(explanation: Explanation) -> dict[int, int]:
+    return {
+        int(one.rule.name.removeprefix("rule ")): one.count for one in explanation.contributions if one.rule is not None
+    }
+
+
+def counts_judged(case: reference.Case, key: str, moment: datetime) -> dict[int, Decimal]:
+    """How many events count for each rule on events, and how many times each silence does: each at a point apiece."""
+    plain: dict[str, Any] = {"decay": None, "at_least": None, "max_points": None, "audience": None}
+    sheet = case.models[key]
+    rules = [
+        replace(one, points=Decimal(1), **(plain if one.kind == "event" else {}))
+        for one in sheet.rules
+        if one.kind != "profile"
+    ]
+    numbers = [number for number, one in enumerate(sheet.rules) if one.kind != "profile"]
+    apiece = replace(case, models={**case.models, key: replace(sheet, rules=rules)})
+    each = reference.contributions(apiece, key, moment.date(), moment)
+    return {number: points for number, (_, points) in zip(numbers, each, strict=True)}
 
 
 async def is_proven(world: World) -> None:
     """The product's own proof finds nothing, and what was kept step by step is what is made from nothing."""
     report = await world.verified()
     assert (0, 0, [], []) == (report.count, report.due, report.busy, report.differences)
+    assert [] == await world.broken_histories()
     kept = await world.kept()
     assert kept == await world.from_nothing()
 

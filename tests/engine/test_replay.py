@@ -44,6 +44,10 @@ often = settings(
 )
 
 
+def decimals(*numbers: int) -> tuple[Decimal, ...]:
+    return tuple(map(Decimal, numbers))
+
+
 @pytest.fixture
 def world(database: Database) -> World:
     return World(database)
@@ -111,7 +115,8 @@ async def test_adjustments_are_those_that_were_in_force(world: World) -> None:
 
     found = [(await then(world, contact, NOON - 4 * DAY + n * DAY)) for n in range(5)]
 
-    assert [(50, 1), (20, 6), (20, 6), (0, 0), (0, 0)] == [(one.value, one.computed) for one in found]
+    expected = [(50, 1), (20, 6), (20, 6), (0, 0), (0, 0)]
+    assert [(Decimal(a), Decimal(b)) for a, b in expected] == [(one.value, one.computed) for one in found]
     assert made == found[0].override_id
 
 
@@ -131,9 +136,18 @@ async def test_rules_of_then_are_the_versions_that_counted_then_and_their_bands(
     async def found(key: str, moment: datetime, *, rules_of_then: bool) -> Decimal | None:
         return (await then(world, contact, moment, key, rules_of_then=rules_of_then)).value
 
-    assert (1, 10) == (await found("fit", before, rules_of_then=True), await found("m", before, rules_of_then=True))
-    assert (7, 0) == (await found("fit", before, rules_of_then=False), await found("m", before, rules_of_then=False))
-    assert (7, 0) == (await found("fit", after, rules_of_then=True), await found("m", after, rules_of_then=True))
+    assert decimals(1, 10) == (
+        await found("fit", before, rules_of_then=True),
+        await found("m", before, rules_of_then=True),
+    )
+    assert decimals(7, 0) == (
+        await found("fit", before, rules_of_then=False),
+        await found("m", before, rules_of_then=False),
+    )
+    assert decimals(7, 0) == (
+        await found("fit", after, rules_of_then=True),
+        await found("m", after, rules_of_then=True),
+    )
     with pytest.raises(NotFound, match="no scoring model"):
         await found("m", NOON - 5 * DAY, rules_of_then=True)
 
@@ -161,15 +175,12 @@ class Ledger:
         models = [said for since, said in self.models if since <= moment][-1]
         return Case(
             contact=people[-1][contact],
-            events=[
-                one
-                for one in await world.events(contact)
-                if min(one.occurred_at, one.received_at) <= moment
-            ],
+            events=[one for one in await world.events(contact) if min(one.occurred_at, one.received_at) <= moment],
             adjustments=[one for one in await world.adjustments(contact) if one.created_at <= moment],
             models=models if rules_of_then else deployment.models,
             segments=deployment.segments,
             measures=deployment.measures,
+            types=deployment.types,
         )
 
 
@@ -216,6 +227,7 @@ async def say_otherwise(teller: Teller, made: list[Made], random: Random) -> Non
     place = random.choice([place for place, one in enumerate(made) if one.kind == "model"])
     for one in made[:place]:
         where: dict[str, dict[str, Any]] = {  # Any: what each kind says
+            "type": known.types,
             "measure": known.measures,
             "segment": known.segments,
             "model": known.models,
@@ -275,12 +287,16 @@ async def test_a_contact_that_is_made_up_was_made_just_now_and_its_events_happen
             reference.Rule("absence", a_test("event.type", "=", "b"), Decimal(-1), after_days=1),
         ],
     )
-    said = [{"type": "a", "occurred_at": None}, {"type": "A"}, {"type": "a", "occurred_at": "2026-05-14T12:00:00Z"}]
+    said: list[dict[str, Any]] = [
+        {"type": "a", "occurred_at": None},
+        {"type": "A"},
+        {"type": "a", "occurred_at": "2026-05-14T12:00:00Z"},
+    ]
 
     found = await tried(world, "m", MadeUp(contact={}, events=said, scores={}))
     older = await tried(world, "m", MadeUp(contact={"created_at": "2026-05-12T12:00:00Z"}, events=said, scores={}))
 
-    assert (2, 1) == (found.value, older.value)
+    assert decimals(2, 1) == (found.value, older.value)
 
 
 @often
@@ -353,6 +369,7 @@ def made_up_case(
         models={**others, model[0]: model[1]},
         segments=deployment.segments,
         measures=deployment.measures,
+        types=deployment.types,
     )
 
 

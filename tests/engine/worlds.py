@@ -11,10 +11,10 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from app import clock
-from app.engine import adjustments, contacts, identity, ingest, measures, merging, publish, replay, segments
+from app.engine import adjustments, contacts, declared, identity, ingest, measures, merging, publish, replay, segments
 from app.engine.contacts import Change
 from app.engine.explain import Explanation
-from app.engine.fields import Aggregate
+from app.engine.fields import Aggregate, FieldType
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import EMAIL, Ref, find
 from app.engine.ingest import NewEvent
@@ -159,6 +159,12 @@ class World:
         for row in await self.rows("SELECT id FROM job WHERE status IN ('queued', 'running') ORDER BY id"):
             await self.run(row["id"])
 
+    async def declare(self, name: str, kind: str) -> None:
+        """Let a property of contacts be of a type, and convert what is stored."""
+        async with self.database.batch() as db:
+            await declared.declare(db, name, FieldType(kind), self.now)
+        await self.work()
+
     async def begin_measure(self, key: str, said: reference.Measure) -> None:
         """Make a measure, and leave the job to be run."""
         wanted = measures.Wanted(key, key, said.condition, Aggregate(said.aggregate), said.of, said.window_days)
@@ -238,7 +244,7 @@ class World:
         )
         return value
 
-    async def scores(self, key: str = "m") -> dict[UUID, Decimal]:
+    async def scores(self, key: str = "m") -> dict[UUID, Decimal | None]:
         rows = await self.rows(
             "SELECT s.contact_id, s.value FROM score s JOIN scoring_model m ON m.id = s.model_id WHERE m.key = $1", key
         )
@@ -323,28 +329,40 @@ class World:
             report = one
         return report
 
-    async def kept(self) -> list[Any]:  # Any: rows
-        """Tallies and the scores of models that count, all that follows from the facts."""
-        tallies = await self.rows("SELECT * FROM tally ORDER BY contact_id, counter_id, day, key")
-        scores = await self.rows(
+    async def broken_histories(self) -> list[Any]:  # Any: rows
+        """Changes of scores that do not begin where the one before ended, or do not end in what is stored."""
+        return await self.rows(
             """
-            SELECT s.contact_id, s.model_id, s.value, s.computed, s.next_change_on
-            FROM score s JOIN scoring_model m ON m.id = s.model_id
-            WHERE m.archived_at IS NULL AND m.live_version IS NOT NULL ORDER BY s.contact_id, s.model_id
+            SELECT h.*, s.value AS stored FROM (
+                SELECT contact_id, model_id, at, was, value, cause,
+                       lag(value) OVER turn AS before, row_number() OVER turn AS number, lead(id) OVER turn AS next
+                FROM score_change WINDOW turn AS (PARTITION BY contact_id, model_id ORDER BY id)
+            ) h LEFT JOIN score s USING (contact_id, model_id)
+            WHERE h.was IS DISTINCT FROM h.before OR h.was IS NOT DISTINCT FROM h.value
+               OR (h.next IS NULL AND h.value IS DISTINCT FROM s.value)
             """
         )
-        return [*tallies, *scores]
+
+    async def kept(self) -> list[Any]:  # Any: rows
+        """Tallies and the scores of models that count, all that follows from the facts."""
+        async with self.database.hot.acquire() as db:
+            return await _kept(db)
 
     async def from_nothing(self) -> list[Any]:  # Any: rows
-        """The same, forgotten and made again from the facts alone."""
-        async with self.database.batch() as db:
-            plan = await self.plans.hold(db)
-            await db.execute("DELETE FROM tally; DELETE FROM staged_tally; DELETE FROM score")
-            everybody = [row["contact_id"] for row in await db.fetch("SELECT contact_id FROM activity")]
-            await identity.lock(db, everybody)
-            await Fill(plan.counters).set(db, everybody)
-            await plan.scorer.score(db, everybody, self.now, Cause.PUBLISH)
-        return await self.kept()
+        """The same, forgotten and made again from the facts alone; nothing of that stays."""
+        async with self.database.hot.acquire() as db:
+            attempt = db.transaction()
+            await attempt.start()
+            try:
+                plan = await self.plans.hold(db)
+                await db.execute("DELETE FROM tally; DELETE FROM score")
+                everybody = [row["contact_id"] for row in await db.fetch("SELECT contact_id FROM activity")]
+                await identity.lock(db, everybody)
+                await Fill(plan.counters).set(db, everybody)
+                await plan.scorer.score(db, everybody, self.now, Cause.PUBLISH)
+                return await _kept(db)
+            finally:
+                await attempt.rollback()
 
     async def judged(self, rules: Sequence[reference.Rule], as_of: date | None = None) -> dict[UUID, Decimal]:
         """What the judge says each contact is worth, from the raw events in the database."""
@@ -394,6 +412,18 @@ Drafted = Iterable[reference.Rule] | reference.Sheet
 """A model's rules, or all that it says."""
 
 _WORK = {**JOBS, measures.FILL: measures.run_fill}
+
+
+async def _kept(db: Connection) -> list[Any]:  # Any: rows
+    tallies = await db.fetch("SELECT * FROM tally ORDER BY contact_id, counter_id, day, key")
+    scores = await db.fetch(
+        """
+        SELECT s.contact_id, s.model_id, s.value, s.computed, s.next_change_on
+        FROM score s JOIN scoring_model m ON m.id = s.model_id
+        WHERE m.archived_at IS NULL AND m.live_version IS NOT NULL ORDER BY s.contact_id, s.model_id
+        """
+    )
+    return [tuple(row) for row in [*tallies, *scores]]
 
 
 def points_of_rules(explanation: Explanation) -> dict[int, Decimal]:
