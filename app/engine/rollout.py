@@ -44,19 +44,25 @@ async def run_publish(database: Database, job_id: UUID) -> None:
     async with database.batch() as db:
         known = await db.fetchrow(
             """
-            SELECT m.key, v.spec, v.rules, v.bands,
-                   (SELECT max(version) FROM model_version WHERE model_id = m.id) AS newest
+            SELECT m.key, v.spec, v.rules, v.bands, (
+                SELECT max(n.version) FROM model_version n WHERE n.model_id = m.id AND NOT EXISTS (
+                    SELECT FROM job WHERE kind = $3 AND status = 'queued' AND starts_at > $4
+                    AND payload @> jsonb_build_object('model', n.model_id, 'version', n.version)
+                )
+            ) AS newest
             FROM scoring_model m JOIN model_version v ON v.model_id = m.id
             WHERE m.id = $1 AND v.version = $2 AND m.archived_at IS NULL
             """,
             model_id,
             version,
+            publish.PUBLISH,
+            clock.now(),
         )
         contacts = await plans.vocabulary(db)
     if known is None:
         await _end(database, job_id, publish.ARCHIVED)
         return
-    if known["newest"] > version and job["phase"] is None:
+    if (known["newest"] or 0) > version and job["phase"] is None:
         await _end(database, job_id, result={"superseded_by": known["newest"]})
         return
     live = live_model(model_id, known["key"], version, dict(known), contacts)

@@ -60,7 +60,7 @@ class Report:
     due: int = 0
     """Scores that changed by themselves today and wait for the sweep: as of their day they are right."""
     busy: list[str] = field(default_factory=list)
-    """Models that are being published just now, and so are left out."""
+    """Models that are being published or scored anew just now, and so are left out."""
     count: int = 0
     differences: list[Difference] = field(default_factory=list)
     """The first thousand; `count` counts all."""
@@ -133,15 +133,25 @@ class _Comparison:
             """
             SELECT DISTINCT m.key FROM job j JOIN scoring_model m
               ON m.id = (j.payload ->> 'model')::int OR j.payload -> 'keys' ? m.key
-            WHERE j.status IN ('queued', 'running') AND j.kind IN ('model.publish', 'model.rescore')
+            WHERE (j.status = 'running' OR j.status = 'queued' AND coalesce(j.starts_at, '-infinity') <= $1)
+              AND j.kind IN ('model.publish', 'model.rescore')
+            """,
+            clock.now(),
+        )
+        retyped = await db.fetch(
+            """
+            SELECT DISTINCT payload ->> 'name' AS name FROM job
+            WHERE status IN ('queued', 'running') AND kind = 'property.retype'
             """
         )
         filled = {row["id"] for row in await db.fetch("SELECT id FROM counter WHERE filled AND retired_by IS NULL")}
-        key = (epoch, frozenset(row["key"] for row in working), frozenset(filled))
+        keys, names = {row["key"] for row in working}, {f"contact.properties.{row['name']}" for row in retyped}
+        key = (epoch, frozenset(keys), frozenset(names), frozenset(filled))
         if key == self._key:
             return
         plan = await plans.load(db)
-        busy = {model.key for model in plan.dependent_on({row["key"] for row in working})}
+        keys |= {model.key for model in plan.models if model.names & names}
+        busy = {model.key for model in plan.dependent_on(keys)}
         self._report.busy = sorted(busy | set(self._report.busy))
         counters = {number: counter for number, counter in plan.counters.items() if number in filled}
         models = [model for model in plan.models if model.key not in busy]

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import hashlib
+import re
 
 import httpx
 import pytest
@@ -31,6 +32,35 @@ CALLS: list[tuple[Scope, str, str]] = [
     (Scope.READ, "GET", "/v1/rules/{id}"),
     (Scope.WRITE, "PATCH", "/v1/rules/{id}"),
     (Scope.WRITE, "DELETE", "/v1/rules/{id}"),
+    (Scope.READ, "GET", "/v1/contacts/{id}/scores"),
+    (Scope.READ, "GET", "/v1/contacts/{id}/scores/{key}/explanation"),
+    (Scope.READ, "GET", "/v1/contacts/{id}/scores/{key}/forecast"),
+    (Scope.READ, "GET", "/v1/contacts/{id}/scores/{key}/history"),
+    (Scope.READ, "GET", "/v1/contacts/{id}/adjustments"),
+    (Scope.WRITE, "POST", "/v1/contacts/{id}/adjustments"),
+    (Scope.READ, "GET", "/v1/contacts/{id}/adjustments/{id}"),
+    (Scope.WRITE, "DELETE", "/v1/contacts/{id}/adjustments/{id}"),
+    (Scope.WRITE, "POST", "/v1/contacts/{id}/merge"),
+    (Scope.READ, "GET", "/v1/models/{key}/versions"),
+    (Scope.WRITE, "POST", "/v1/models/{key}/versions/{version}/publish"),
+    (Scope.READ, "POST", "/v1/models/{key}/try"),
+    (Scope.WRITE, "POST", "/v1/models/{key}/preview"),
+    (Scope.READ, "GET", "/v1/models/{key}/preview/{id}/contacts"),
+    (Scope.READ, "GET", "/v1/segments"),
+    (Scope.WRITE, "POST", "/v1/segments"),
+    (Scope.READ, "GET", "/v1/segments/{key}"),
+    (Scope.WRITE, "PATCH", "/v1/segments/{key}"),
+    (Scope.WRITE, "DELETE", "/v1/segments/{key}"),
+    (Scope.READ, "GET", "/v1/segments/{key}/count"),
+    (Scope.READ, "GET", "/v1/segments/{key}/members"),
+    (Scope.READ, "GET", "/v1/segments/{key}/export"),
+    (Scope.READ, "GET", "/v1/measures"),
+    (Scope.WRITE, "POST", "/v1/measures"),
+    (Scope.READ, "GET", "/v1/measures/{key}"),
+    (Scope.WRITE, "DELETE", "/v1/measures/{key}"),
+    (Scope.READ, "GET", "/v1/properties"),
+    (Scope.WRITE, "PUT", "/v1/properties/{key}"),
+    (Scope.WRITE, "DELETE", "/v1/properties/{key}"),
     (Scope.READ, "POST", "/v1/conditions/test"),
     (Scope.READ, "GET", "/v1/jobs"),
     (Scope.READ, "GET", "/v1/jobs/{id}"),
@@ -53,13 +83,13 @@ def basic(secret: str) -> dict[str, str]:
 
 
 def at(path: str) -> str:
-    return path.format(id="018f0000-0000-7000-8000-000000000000", key="nobody")
+    return path.format(id="018f0000-0000-7000-8000-000000000000", key="nobody", version=1)
 
 
 async def test_every_call_is_listed_with_what_it_needs(api: Api) -> None:
     document = await api.get("/openapi.json")
     documented = {
-        (method.upper(), path.replace("contact_id", "id").replace("rule_id", "id").replace("job_id", "id"))
+        (method.upper(), re.sub(r"\w+_id}", "id}", re.sub(r"{(model|name)}", "{key}", path)))
         for path, methods in document["paths"].items()
         for method in methods
         if path.startswith("/v1/")

@@ -42,6 +42,7 @@ EVENT_PROPERTIES: list[dict[str, Json]] = [
     {"path": LONG.upper(), "deep": {"er": 2}},
     {"path": "Ärger", "deep.er": 3},
     {"path": "ärger", "deep": {"er": "x"}},
+    {"bounce": "hard"},
 ]
 """Clean and dirty."""
 CONTACT_PROPERTIES: list[dict[str, Json]] = [
@@ -125,6 +126,7 @@ def _tests_of_contacts() -> list[Json]:
         a_test("contact.stage", "!=", "mql"),
         a_test("contact.tags", "contains", "VIP"),
         a_test("contact.opted_out", "=", True),
+        a_test("contact.bounce_status", "!=", "none"),
         a_test("contact.email_domain", "=", "example.com"),
         a_test("contact.properties.country", "in", "DE, FR"),
         a_test("contact.properties.employees", ">=", 10),
@@ -336,7 +338,7 @@ class Happened(NamedTuple):
 def happened(random: Random) -> Happened:
     return Happened(
         who=random.choice(PEOPLE),
-        type=random.choice(["a", "A", "b", "c"]),
+        type=random.choice(["a", "A", "b", "c"] * 4 + ["email.bounced", "email.unsubscribed"]),
         source=random.choice(["web", "Web", "crm"]),
         days=random.choice([-random.randint(1, 11), 0, 0, -1, random.randint(1, 4)]),
         time=random.choice(["00:00:00", "12:00:00", "23:59:59.999999"]),

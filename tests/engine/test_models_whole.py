@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.engine import publish, replay
+from app.engine import declared, publish, replay
 from app.engine.explain import Explanation
+from app.engine.fields import FieldType
 from app.engine.replay import Change
 from app.errors import Conflict
 from app.store.db import Database
@@ -340,6 +341,76 @@ async def test_measures_with_the_longest_keys_are_told_apart(world: World) -> No
     await world.send(event("a"), event("b"), event("b"))
 
     assert 21 == await world.score()
+
+
+# --- when a version counts --------------------------------------------------------------------------------------------
+
+
+async def test_a_version_counts_though_another_was_published_for_a_later_day(world: World) -> None:
+    await world.send(event("a"))
+    await world.publish("m", on_event(1))
+    now = await world.begin_publish("m", [on_event(5)])
+    later = await world.begin_publish("m", [on_event(9)], starts_at=NOON + 7 * DAY)
+
+    await world.run(now)
+    assert 5 == await world.score()
+    world.go_to(NOON + 7 * DAY)
+    await world.run(later)
+    assert 9 == await world.score()
+
+
+async def test_a_version_published_before_one_that_waits_takes_its_place(world: World) -> None:
+    await world.send(event("a"))
+    later = await world.begin_publish("m", [on_event(9)], starts_at=NOON + 7 * DAY)
+    await world.publish("m", on_event(5))
+
+    world.go_to(NOON + 7 * DAY)
+    await world.run(later)
+
+    assert 5 == await world.score()
+
+
+async def test_the_proof_looks_at_a_model_of_which_another_version_waits_for_its_day(world: World) -> None:
+    await world.send(event("a"))
+    await world.publish("m", on_event(1))
+    await world.begin_publish("m", [on_event(9)], starts_at=NOON + 7 * DAY)
+    await world.execute("UPDATE score SET value = 2")
+
+    report = await world.verified()
+
+    assert ([], 1) == (report.busy, report.count)
+
+
+async def test_the_proof_waits_for_a_property_whose_values_are_being_read_as_another_type(world: World) -> None:
+    await world.publish("m", reference.Rule("profile", a_test("contact.properties.plan", "=", "7"), Decimal(1)))
+    await world.send(event("a"))
+    await world.change(await world.contact(), properties={"plan": 7})
+
+    async with world.database.batch() as db:
+        await declared.declare(db, "plan", FieldType.TEXT, world.now)
+    waiting = await world.verified()
+    await world.work()
+    done = await world.verified()
+
+    assert (["m"], 0) == (waiting.busy, waiting.count)
+    assert ([], 0) == (done.busy, done.count)
+    assert 1 == await world.score()
+
+
+async def test_a_version_that_waited_when_its_model_was_archived_never_counts(world: World) -> None:
+    await world.send(event("a"))
+    waiting = await world.begin_publish("m", [on_event(1)])
+    async with world.database.batch() as db:
+        await publish.archive(db, "m", world.now)
+    async with world.database.batch() as db:
+        await publish.unarchive(db, "m")
+
+    await world.work()
+
+    assert {} == await world.worths()
+    assert "failed" == await world.value("SELECT status FROM job WHERE id = $1", waiting)
+    await world.publish("m", on_event(1))
+    assert 1 == await world.score()
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

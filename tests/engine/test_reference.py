@@ -814,7 +814,7 @@ def test_a_rule_is_said_with_every_field() -> None:
         "audience": None,
         "group": None,
         "after_days": None,
-        "max_times": 1,
+        "max_times": None,
         "per_unit_of": {"field": "contact.properties.employees", "min": None, "max": 10},
     }
     assert expected == rule.said("1", "size")

@@ -206,8 +206,8 @@ async def test_a_past_moment_is_what_the_judge_says_of_what_was_known_then(world
     world.go_to(world.now + DAY)
 
     contacts = [row["id"] for row in await world.rows("SELECT id FROM contact ORDER BY id")]
-    # Not in the same second: a version counts from when its job has run.
-    moments = [since + pause for since, _ in ledger.people for pause in (timedelta(minutes=30), 17 * HOUR)]
+    # Not on the hour, when all happens: a version counts from when its job has run.
+    moments = [since + pause for since, _ in ledger.people for pause in (HOUR / 2, 35 * HOUR / 2)]
     for number in range(16):
         contact, moment = random.choice(contacts), random.choice(moments)
         key = random.choice(list(teller.deployment.models))

@@ -29,8 +29,9 @@ from hypothesis.stateful import (
 )
 
 from app import clock
-from app.engine import adjustments, contacts, ingest, measures, merging, publish, segments
+from app.engine import adjustments, contacts, declared, ingest, measures, merging, publish, segments
 from app.engine.contacts import Change, upsert
+from app.engine.fields import FieldType
 from app.engine.identity import Ref
 from app.engine.ingest import NewEvent
 from app.engine.plan import Plans
@@ -144,9 +145,11 @@ class Machine(RuleBasedStateMachine):
 
     def _new(self, random: Random) -> NewEvent:
         one, name = happened(random), random.choice(NAMES)
-        ref = random.choice([Ref(email=f"{name}@example.com"), Ref(user_id=f"user-{name}")])
+        named = [Ref(email=f"{name}@example.com"), Ref(user_id=f"user-{name}")]
+        if not one.type.startswith("email."):  # which says whose address it was about
+            named.append(Ref(email=f"{name}@example.com", user_id=f"user-{random.choice(NAMES)}"))
         when = at(f"{self.world.now.date() + one.days * DAY} {one.time}")
-        return event(one.type, ref, when, source=one.source, **one.properties)
+        return event(one.type, random.choice(named), when, source=one.source, **one.properties)
 
     # What is done to contacts
 
@@ -161,8 +164,12 @@ class Machine(RuleBasedStateMachine):
                 {"stage": random.choice([None, "MQL"])},
                 {"tags": random.choice([(), ("vip",)])},
                 {"properties": random.choice(CONTACT_PROPERTIES)},
+                {"properties": random.choice(CONTACT_PROPERTIES)},
+                {"email": random.choice([None, f"{random.choice(NAMES)}@example.{random.choice(['com', 'org'])}"])},
+                {"bounced": random.choice([True, False])},
             ]
-            await self.world.change(contact, **random.choice(said))
+            with suppress(*REFUSALS):  # another has this address, or a value is not of its declared type
+                await self.world.change(contact, **random.choice(said))
 
     @rule(seed=seeds)
     def erase(self, seed: int) -> None:
@@ -329,6 +336,30 @@ class Machine(RuleBasedStateMachine):
                 await measures.delete(db, key, self.world.now)
             self._waits()
             del self.said.measures[key]
+
+    @rule(name=st.sampled_from(["employees", "country", "patience"]), kind=st.sampled_from(["text", "number"]))
+    def declare(self, name: str, kind: str) -> None:
+        self.run(self._declare(name, kind))
+
+    async def _declare(self, name: str, kind: str) -> None:
+        with suppress(*REFUSALS):
+            async with self.world.database.batch() as db:
+                await declared.declare(db, name, FieldType(kind), self.world.now)
+            self._waits()
+            self.said.types[f"contact.properties.{name}"] = kind
+
+    @precondition(lambda self: self.said.types)
+    @rule()
+    def withdraw(self) -> None:
+        self.run(self._withdraw())
+
+    async def _withdraw(self) -> None:
+        name = next(iter(self.said.types))
+        with suppress(*REFUSALS):
+            async with self.world.database.batch() as db:
+                await declared.withdraw(db, name.removeprefix("contact.properties."), self.world.now)
+            self._waits()
+            del self.said.types[name]
 
     def _known(self, key: str) -> Deployment:
         """What a model may name: measures, and the models and segments before it, so that no circle comes of it."""

@@ -134,12 +134,20 @@ class World:
         async with self.database.batch() as db:
             await draft(db, key, rules, self.now)
 
-    async def begin_publish(self, key: str, rules: "Drafted | None" = None, version: int | None = None) -> UUID:
+    async def begin_publish(
+        self,
+        key: str,
+        rules: "Drafted | None" = None,
+        *,
+        version: int | None = None,
+        starts_at: datetime | None = None,
+    ) -> UUID:
         """Publish, and leave the job to be run; returns it."""
         async with self.database.batch() as db:
             if rules is not None:
                 await draft(db, key, rules, self.now)
-            return (await publish.publish(db, key, "test", self.now, version=version)).job
+            made = await publish.publish(db, key, "test", self.now, version=version, starts_at=starts_at)
+            return made.job
 
     async def publish(self, key: str, *rules: reference.Rule) -> None:
         """Let these be the model's rules, and make them count."""
