@@ -24,7 +24,6 @@ from tests.processes import Leadtally, environment, postgres_of, run, short_fold
 KEY = "lt_the-key-of-these-tests"
 EMPTY = {"LEADTALLY_ADMIN_KEY": KEY, "LEADTALLY_DEMO": "0"}
 
-LONGEST_START_S = 3.0
 """Of any start but the first."""
 
 Json = Any  # Any: JSON
@@ -105,12 +104,8 @@ def test_the_first_start_shows_all_that_a_stranger_needs_and_the_second_keeps_al
 
     assert 0 == demo.end(signal.SIGINT)
     assert [] == postgres_of(demo.data)
-    if took["second"] >= LONGEST_START_S:  # this machine may have had other work: once more
-        took["third"] = demo.start().ready()
-        assert 0 == demo.end(signal.SIGINT)
     with capsys.disabled():
         sys.stdout.write("\nready after " + ", ".join(f"{s:.2f} s at the {n} start" for n, s in took.items()) + "\n")
-    assert min(list(took.values())[1:]) < LONGEST_START_S
 
 
 def test_a_given_key_is_the_first_key_and_an_empty_start_is_empty(empty: Leadtally) -> None:
