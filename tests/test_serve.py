@@ -24,8 +24,6 @@ from tests.processes import Leadtally, environment, postgres_of, run, short_fold
 KEY = "lt_the-key-of-these-tests"
 EMPTY = {"LEADTALLY_ADMIN_KEY": KEY, "LEADTALLY_DEMO": "0"}
 
-"""Of any start but the first."""
-
 Json = Any  # Any: JSON
 
 
