@@ -69,7 +69,6 @@ async def run_publish(database: Database, job_id: UUID) -> None:
     if job["phase"] in (None, "counting", "filling"):
         await fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
         if not await _switch(database, job_id, model_id, version):
-            await _end(database, job_id, publish.ARCHIVED)
             return
     await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH)
     await _end(database, job_id)
@@ -154,7 +153,8 @@ async def fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None
 async def _switch(database: Database, job_id: UUID, model_id: int, version: int) -> bool:
     """From here on ingest scores by the new version, and counts no longer what only the old one asked.
 
-    False, and nothing of it, if the model was archived since the job began: what it counts by is gone.
+    False, and nothing of it, if the job has ended meanwhile: because the model was archived, and what it counts by is
+    gone; or by another worker, that took this one for dead.
     """
     async with database.batch() as db:
         # The model before the plan, as whoever publishes or archives it does: else they wait in a circle.

@@ -483,12 +483,27 @@ def test_whatever_is_done_in_whatever_order_ends_in_what_the_judge_says(blank: s
 # --- a worker that dies between two chunks ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("after", [4, 5, 6, 9, 10, 12])
+PLAIN = [per_event("a", 1), replace(per_event("b", 10), distinct_by="event.source")]
+
+
+async def counted_plainly(world: World) -> dict[UUID, int]:
+    """What these rules give, by no machinery at all."""
+    rows = await world.rows(
+        """
+        SELECT contact_id, count(*) FILTER (WHERE type = 'a') + 10 * count(DISTINCT source) FILTER (WHERE type = 'b')
+            AS value
+        FROM event GROUP BY 1
+        """
+    )
+    return {row["contact_id"]: row["value"] for row in rows}
+
+
+@pytest.mark.parametrize("after", [4, 5, 9, 10])
 async def test_a_worker_that_dies_between_two_chunks_is_followed_by_one_that_counts_nothing_twice(
     world: World, after: int
 ) -> None:
     await many_contacts(world, 4_500)
-    job = await world.begin_publish("m", [per_event("a", 1), replace(per_event("b", 10), distinct_by="event.source")])
+    job = await world.begin_publish("m", PLAIN)
     with suppress(WorkerDied):
         await world.run(job, DyingDatabase(world.database, after, is_committed=True))
     first, *_, last = await world.rows("SELECT contact_id AS id FROM activity ORDER BY 1")
@@ -498,16 +513,22 @@ async def test_a_worker_that_dies_between_two_chunks_is_followed_by_one_that_cou
 
     await world.run(job)
 
-    expected = await world.rows(
-        """
-        SELECT contact_id, count(*) FILTER (WHERE type = 'a') + 10 * count(DISTINCT source) FILTER (WHERE type = 'b')
-            AS value
-        FROM event GROUP BY 1
-        """
-    )
+    expected = await counted_plainly(world)
     assert 4_500 == len(expected)
-    assert {row["contact_id"]: row["value"] for row in expected} == await world.scores()
+    assert expected == await world.scores()
     assert 0 == (await world.verified()).count
+    await nothing_is_left_over(world)
+
+
+async def test_two_workers_at_one_job_since_one_took_the_other_for_dead_count_nothing_twice(world: World) -> None:
+    await many_contacts(world, 4_500)
+    job = await world.begin_publish("m", PLAIN)
+
+    sending = (world.send(event("a", f"{n}@example.com")) for n in range(4_450, 4_550))
+    await asyncio.gather(world.run(job), world.run(job), *sending)
+
+    assert await counted_plainly(world) == await world.scores()
+    assert "done" == await world.value("SELECT status FROM job WHERE id = $1", job)
     await nothing_is_left_over(world)
 
 
@@ -676,6 +697,22 @@ class Crowd:
                 self.said.measures["n0"] = measure(random)
                 await self.world.measure("n0", self.said.measures["n0"])
 
+    async def make_and_end(self, random: Random) -> None:
+        """A model and a measure that stay for a short time only, with a worker that takes the other's jobs as well."""
+        for number in range(3):
+            await self.world.begin_publish("m2", sheet(random, Deployment()))
+            await self.world.begin_measure("n2", measure(random))
+            if random.random() < 0.7:
+                await self.world.work()
+            async with self.world.database.batch() as db:
+                await measures.delete(db, "n2", self.world.now)
+            async with self.world.database.batch() as db:
+                await (publish.delete if number == 1 else publish.archive)(db, "m2", self.world.now)
+            await self.world.work()
+            with suppress(NotFound):
+                async with self.world.database.batch() as db:
+                    await publish.unarchive(db, "m2")
+
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("M", "3"))))
 async def test_whatever_is_done_at_once_ends_in_what_the_judge_says(world: World, seed: int) -> None:
@@ -688,10 +725,12 @@ async def test_whatever_is_done_at_once_ends_in_what_the_judge_says(world: World
             all_along.create_task(crowd.repeat(work, f"{seed} {work.__name__}"))
         async with asyncio.TaskGroup() as senders:
             senders.create_task(crowd.define(random))
+            senders.create_task(crowd.make_and_end(Random(f"{seed} brief")))
             for number in range(3):
                 senders.create_task(crowd.send(Random(f"{seed} {number}"), batches=20))
         crowd.is_over.set()
 
+    await world.work()
     await world.sweep()
     await world.agree(crowd.said)
     assert crowd.told - crowd.erased == {row["id"] for row in await world.rows("SELECT id FROM event")}
