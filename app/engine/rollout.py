@@ -45,10 +45,11 @@ async def run_publish(database: Database, job_id: UUID) -> None:
         known = await db.fetchrow(
             """
             SELECT m.key, v.spec, v.rules, v.bands, (
-                SELECT max(n.version) FROM model_version n WHERE n.model_id = m.id AND NOT EXISTS (
+                -- One that settles gives way to any later one; one that is due, only to one that is due as well.
+                SELECT max(n.version) FROM model_version n WHERE n.model_id = m.id AND ($5 OR NOT EXISTS (
                     SELECT FROM job WHERE kind = $3 AND status = 'queued' AND starts_at > $4
                     AND payload @> jsonb_build_object('model', n.model_id, 'version', n.version)
-                )
+                ))
             ) AS newest
             FROM scoring_model m JOIN model_version v ON v.model_id = m.id
             WHERE m.id = $1 AND v.version = $2 AND m.archived_at IS NULL
@@ -57,6 +58,7 @@ async def run_publish(database: Database, job_id: UUID) -> None:
             version,
             publish.PUBLISH,
             clock.now(),
+            job["starts_at"] is not None,
         )
         contacts = await plans.vocabulary(db)
     if known is None:
