@@ -248,8 +248,9 @@ async def each_chunk(database: Database, job_id: UUID, work: Work) -> None:
     `work` may be done twice on a chunk when a worker dies, and on none less than once.
     """
     async with database.hot.acquire() as db:
-        cursor = await db.fetchval("SELECT cursor FROM job WHERE id = $1", job_id)
-    walk = _Walk(database, job_id, work, UUID(cursor) if cursor else _NOBODY)
+        job = await db.fetchrow("SELECT phase, cursor FROM job WHERE id = $1", job_id)
+        assert job is not None
+    walk = _Walk(database, job_id, job["phase"] or "", work, UUID(job["cursor"]) if job["cursor"] else _NOBODY)
     try:
         async with asyncio.TaskGroup() as lanes:
             for _ in range(_LANES):
@@ -261,9 +262,10 @@ async def each_chunk(database: Database, job_id: UUID, work: Work) -> None:
 class _Walk:
     """Several lanes through all contacts. The job's cursor stays behind the first chunk that is not committed."""
 
-    def __init__(self, database: Database, job_id: UUID, work: Work, low: UUID) -> None:
+    def __init__(self, database: Database, job_id: UUID, phase: str, work: Work, low: UUID) -> None:
         self._database = database
         self._job_id = job_id
+        self._phase = phase
         self._work = work
         self._next = low
         self._claiming = asyncio.Lock()
@@ -307,7 +309,7 @@ class _Walk:
                 contacts = [row["contact_id"] for row in rows]
                 await identity.lock(db, contacts)
                 await self._work(db, Chunk(low, high, contacts))
-                await jobs.advance(db, self._job_id, len(contacts), str(self._cursor(low)))
+                await jobs.advance(db, self._job_id, self._phase, len(contacts), str(self._cursor(low)))
         except ContactGone:
             return False
         self._done.add(low)

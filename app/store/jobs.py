@@ -60,12 +60,19 @@ async def enter(db: Connection, job: UUID, phase: str, total: int) -> None:
     await db.execute("UPDATE job SET phase = $2, total = $3, done = 0, cursor = NULL WHERE id = $1", job, phase, total)
 
 
-async def advance(db: Connection, job: UUID, steps: int, cursor: str) -> None:
+async def advance(db: Connection, job: UUID, phase: str, steps: int, cursor: str) -> None:
     """Note progress in the transaction that made it, so that work resumed after a crash begins where it ended.
 
-    The cursor never goes back, whichever of several chunks commits last.
+    The cursor never goes back, whichever of several chunks commits last. Nor is it moved in any other phase than that
+    in which the work was begun: a worker that was taken for dead, and lives, may be behind the one that took over.
     """
-    await db.execute("UPDATE job SET done = done + $2, cursor = greatest(cursor, $3) WHERE id = $1", job, steps, cursor)
+    await db.execute(
+        "UPDATE job SET done = done + $3, cursor = greatest(cursor, $4) WHERE id = $1 AND phase = $2",
+        job,
+        phase,
+        steps,
+        cursor,
+    )
 
 
 async def finish(

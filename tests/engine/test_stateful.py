@@ -520,6 +520,62 @@ async def test_a_worker_that_dies_between_two_chunks_is_followed_by_one_that_cou
     await nothing_is_left_over(world)
 
 
+class GatedDatabase:
+    """A database whose user stands still at gates, before or after its transactions of these numbers, until let on."""
+
+    def __init__(self, database: Database, *gates: tuple[str, int]) -> None:
+        self.hot = database.hot
+        self._database = database
+        self._begun = 0
+        self._reached = {gate: asyncio.Event() for gate in gates}
+        self._opened = {gate: asyncio.Event() for gate in gates}
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Connection]:
+        self._begun += 1
+        number = self._begun
+        await self._stand("before", number)
+        async with self._database.batch() as db:
+            yield db
+        await self._stand("after", number)
+
+    async def _stand(self, side: str, number: int) -> None:
+        if (side, number) in self._reached:
+            self._reached[side, number].set()
+            await self._opened[side, number].wait()
+
+    async def reached(self, side: str, number: int) -> None:
+        async with asyncio.timeout(5):
+            await self._reached[side, number].wait()
+
+    def let_on(self, side: str, number: int) -> None:
+        self._opened[side, number].set()
+
+
+async def test_a_worker_that_was_taken_for_dead_and_lives_leaves_nobody_out(world: World) -> None:
+    await world.send(event("a"))
+    job = await world.begin_publish("m", PLAIN)
+    with suppress(WorkerDied):
+        await world.run(job, DyingDatabase(world.database, 4, is_committed=True))
+    # Each begins the job, reads the version, asks for its phase, fills the only chunk, lets the version count, scores.
+    slow = GatedDatabase(world.database, ("before", 4), ("after", 4))
+    quick = GatedDatabase(world.database, ("after", 5))
+
+    async with asyncio.TaskGroup() as workers:
+        workers.create_task(world.run(job, slow))
+        await slow.reached("before", 4)
+        quickly = workers.create_task(world.run(job, quick))
+        await quick.reached("after", 5)
+        slow.let_on("before", 4)
+        await slow.reached("after", 4)
+        quick.let_on("after", 5)
+        await quickly
+        slow.let_on("after", 4)
+
+    assert 1 == await world.score()
+    assert "done" == await world.value("SELECT status FROM job WHERE id = $1", job)
+
+
 async def test_two_workers_at_one_job_since_one_took_the_other_for_dead_count_nothing_twice(world: World) -> None:
     await many_contacts(world, 4_500)
     job = await world.begin_publish("m", PLAIN)
