@@ -292,7 +292,7 @@ async def run_retype(database: Database, job_id: UUID) -> None:
 
     is_superseded = False
     try:
-        await rollout.each_chunk(database, job_id, convert)
+        await rollout.each_chunk(database, job_id, "converting", convert)
     except _Superseded:
         is_superseded = True
     async with database.batch() as db:

@@ -75,7 +75,7 @@ async def run(database: Database, job_id: UUID) -> None:
         arguments = statement.arguments(contacts=chunk.contacts, as_of=now.date(), at=now, job=job_id)
         await db.execute(statement.sql, *arguments)
 
-    await rollout.each_chunk(database, job_id, compare)
+    await rollout.each_chunk(database, job_id, "scoring", compare)
     async with database.batch() as db:
         result = await _summary(db, job_id, key, read_bands(draft["bands"]))
         await jobs.finish(db, job_id, clock.now(), result=result)

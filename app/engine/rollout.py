@@ -116,7 +116,7 @@ async def run_tidy(database: Database, job_id: UUID) -> None:
             freeze,
         )
 
-    await each_chunk(database, job_id, tidy)
+    await each_chunk(database, job_id, "tidying", tidy)
     await _end(database, job_id)
 
 
@@ -146,7 +146,7 @@ async def fill(database: Database, job_id: UUID, counter_ids: list[int]) -> None
         async def add(db: Connection, chunk: Chunk) -> None:
             await tally.add_staged(db, chunk.contacts, counters)
 
-        await each_chunk(database, job_id, add)
+        await each_chunk(database, job_id, "filling", add)
         async with database.hot.acquire() as db:
             # Of contacts that were erased while the events were counted.
             await db.execute("DELETE FROM staged_tally WHERE counter_id = ANY($1)", counters)
@@ -208,7 +208,7 @@ async def _score_anew(database: Database, job_id: UUID, keys: set[str], cause: C
         if retired := await _retired(db, job_id):
             await tally.drop(db, chunk.contacts, retired)
 
-    await each_chunk(database, job_id, score)
+    await each_chunk(database, job_id, "scoring", score)
 
 
 async def _started(database: Database, job_id: UUID) -> dict[str, Any] | None:  # Any: columns
@@ -241,16 +241,18 @@ async def count_contacts(db: Connection) -> int:
     return count
 
 
-async def each_chunk(database: Database, job_id: UUID, work: Work) -> None:
+async def each_chunk(database: Database, job_id: UUID, phase: str, work: Work) -> None:
     """Do `work` on all contacts in the order of their ids: a chunk at a time, locked, in one transaction with its
     progress. A few chunks at a time, so that Postgres works on them on several cores.
 
-    `work` may be done twice on a chunk when a worker dies, and on none less than once.
+    `work` may be done twice on a chunk when a worker dies, and on none less than once. Nothing is done if the job is no
+    longer in this phase: whoever took it over has done it.
     """
     async with database.hot.acquire() as db:
-        job = await db.fetchrow("SELECT phase, cursor FROM job WHERE id = $1", job_id)
-        assert job is not None
-    walk = _Walk(database, job_id, job["phase"] or "", work, UUID(job["cursor"]) if job["cursor"] else _NOBODY)
+        job = await db.fetchrow("SELECT cursor FROM job WHERE id = $1 AND phase = $2", job_id, phase)
+    if job is None:
+        return
+    walk = _Walk(database, job_id, phase, work, UUID(job["cursor"]) if job["cursor"] else _NOBODY)
     try:
         async with asyncio.TaskGroup() as lanes:
             for _ in range(_LANES):

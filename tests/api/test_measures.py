@@ -207,7 +207,7 @@ async def test_a_job_that_stopped_on_its_way_goes_on_from_there(api: Api) -> Non
         job_id = UUID(made["job_id"])
         await jobs.start(db, job_id, clock.now())
         await jobs.enter(db, job_id, "filling", 5)
-        await jobs.advance(db, job_id, 2, str(people[-1]))
+        await jobs.advance(db, job_id, "filling", 2, str(people[-1]))
 
     job = await api.work(made["job_id"])
 
