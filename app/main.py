@@ -37,6 +37,7 @@ from app.graphql import router as graphql
 from app.settings import Settings
 from app.store.db import Database
 from app.store.keys import Scope
+from app.store.vault import vault
 
 _ABOUT = """
 Events in, scores out. Send what contacts do to `POST /v1/events`, say what it is worth in `/v1/models`, and read
@@ -51,6 +52,8 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
     """The app on the migrated database at `url`. Connections open when it starts and close when it ends."""
     database = Database(url, settings.pool_size)
     plans = Plans()
+    keys = settings.encryption_key
+    sealer = vault(None if keys is None else keys.get_secret_value(), settings.data_dir)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,7 +64,7 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
             # everything for a tenth of a second now and then under load.
             gc.collect()
             gc.freeze()
-            app.state.services = Services(settings, database, plans, batcher)
+            app.state.services = Services(settings, database, plans, batcher, sealer)
             working = asyncio.create_task(worker.run(database, stop)) if with_worker else None
             yield
             stop.set()

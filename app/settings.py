@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,7 +17,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_URL"),
         description="Postgres 15 or newer, as postgresql://user:password@host/name. Unset: an embedded Postgres.",
     )
-    data_dir: Path = Field(default=Path(".data"), description="Folder of the embedded Postgres.")
+    data_dir: Path = Field(default=Path(".data"), description="Folder of the embedded Postgres and of the key below.")
+    encryption_key: SecretStr | None = Field(
+        default=None,
+        description="What seals credentials in the database: 32 bytes in base64url; older keys follow after commas. "
+        "Unset: one is made and kept in the data folder, for a single machine.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     admin_key: SecretStr | None = Field(
@@ -46,6 +52,16 @@ class Settings(BaseSettings):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )
     log_json: bool = Field(default=False, description="Log JSON lines instead of text.")
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _are_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        try:
+            for key in [] if keys is None else keys.get_secret_value().split(","):
+                Fernet(key.strip())
+        except ValueError:
+            raise ValueError("expected keys of 32 bytes in base64url, with commas between them") from None
+        return keys
 
     @field_validator("database_url")
     @classmethod

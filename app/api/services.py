@@ -10,6 +10,7 @@ from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
 from app.settings import Settings
 from app.store.db import Database
+from app.store.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Services:
     database: Database
     plans: Plans
     batcher: Batcher
+    vault: Vault
 
     @property
     def policy(self) -> SoftPolicy:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from app import clock
 from app.main import build
@@ -14,6 +15,8 @@ from app.store import keys
 from app.store.db import Database, plain_url
 from app.store.keys import Scope
 from tests.api.client import BASE, Api, be_a_problem
+
+ENCRYPTION_KEY = SecretStr("dGVzdHMgc2VhbCB3aXRoIHRoaXMgYW5kIG5vdGhpbmc=")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +42,7 @@ async def working(database: Database) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def running(url: str, *, with_worker: bool) -> AsyncIterator[FastAPI]:
-    app = build(Settings(pool_size=6), url, with_worker=with_worker)
+    app = build(Settings(pool_size=6, encryption_key=ENCRYPTION_KEY), url, with_worker=with_worker)
     async with app.router.lifespan_context(app):
         yield app
 

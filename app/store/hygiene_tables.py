@@ -1,0 +1,1 @@
+"""Suppression beyond the contacts' own flags."""

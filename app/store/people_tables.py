@@ -1,0 +1,1 @@
+"""Whose identities and events are whose, once contacts were merged."""

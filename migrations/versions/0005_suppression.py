@@ -1,0 +1,12 @@
+"""Suppression by hand, by domain and beyond erasure."""
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
