@@ -102,6 +102,7 @@ class Provider(Protocol):
         """Check the signature against each of the secrets, in constant time, and its age. Raises Forged.
 
         Several secrets may hold at once while one replaces another. A provider without signatures raises nothing.
+        The OSError of `fetch` comes through: nothing is known of the signature then, and the call should come again.
         """
 
     def read(self, request: Request) -> list[Said]:
