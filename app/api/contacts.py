@@ -17,10 +17,11 @@ from app.api.guard import Reader, Writer
 from app.api.json import JsonResponse
 from app.api.services import Kit
 from app.api.shapes import Email, Line, Properties, Shape
-from app.engine import contacts, importing, merging
+from app.engine import contacts, hygiene, importing, merging
 from app.engine.contacts import Change, Refused
 from app.engine.transactions import committed
 from app.errors import Conflict, Fault, InvalidInput, NotFound
+from app.quality import Quality
 from app.store import contacts as rows
 from app.store.db import Connection
 from app.store.tables import Contact
@@ -64,6 +65,7 @@ class ContactUpsert(ContactIn, ContactPatch):
 class ContactOut(BaseModel):
     id: UUID
     email: str | None
+    email_quality: list[Quality] = Field(description="What the address shows by itself: role, disposable")
     name: str | None
     stage: str | None
     tags: list[str]
@@ -82,13 +84,25 @@ class ContactOut(BaseModel):
     updated_at: datetime
 
 
+class MergedOut(BaseModel):
+    contact: UUID = Field(description="The contact that became part of another")
+    into: UUID = Field(description="This one, or a contact that became part of it since")
+    kind: str = Field(description="manual, automatic (an anonymous visitor said who they are) or alias")
+    at: datetime
+    by: str = Field(description="An API key's name, or the source of the event that tied the two")
+
+
+class ContactDetail(ContactOut):
+    merged: list[MergedOut] = Field(description="The contacts that became part of it, in the order of merging")
+
+
 @router.post(
     "",
     summary="Create a contact, or change the one that these identities point at",
-    responses={200: {"model": ContactOut}, 201: {"model": ContactOut}},
+    responses={200: {"model": ContactDetail}, 201: {"model": ContactDetail}},
 )
 async def post_contact(given: ContactUpsert, kit: Kit, key: Writer) -> JsonResponse:
-    async def work(db: Connection) -> tuple[Contact, bool]:
+    async def work(db: Connection) -> tuple[dict[str, Any], bool]:
         [result] = await contacts.upsert(
             db, kit.plans, [(given.ref(), given.change())], key.name, clock.now(), kit.policy
         )
@@ -96,58 +110,45 @@ async def post_contact(given: ContactUpsert, kit: Kit, key: Writer) -> JsonRespo
             raise result.fault()
         if result.is_conflict:
             raise Conflict("another contact has this address", "/email")
-        return (await rows.load(db, [result.contact]))[result.contact], result.is_new
+        row = (await rows.load(db, [result.contact]))[result.contact]
+        if "opted_out" in given.model_fields_set and not given.opted_out and hygiene.has_complained(row):
+            raise Conflict(hygiene.COMPLAINT_STANDS, "/opted_out")
+        return await shown(db, row), result.is_new
 
     row, is_new = await committed(kit.database, work)
-    return JsonResponse(_shown(row), status_code=201 if is_new else 200)
+    return JsonResponse(row, status_code=201 if is_new else 200)
 
 
-@router.get("/{contact_id}", response_model=ContactOut, summary="Read a contact")
+@router.get("/{contact_id}", response_model=ContactDetail, summary="Read a contact")
 async def get_contact(contact_id: UUID, kit: Kit, _: Reader) -> JsonResponse:
     async with kit.database.hot.acquire() as db:
         found = await rows.load(db, [contact_id])
-    if contact_id not in found:
-        raise NotFound("there is no such contact")
-    return JsonResponse(_shown(found[contact_id]))
+        if contact_id not in found:
+            into = await merging.taker(db, contact_id)
+            raise NotFound(
+                "there is no such contact" if into is None else f"it is part of {into} since they were merged"
+            )
+        return JsonResponse(await shown(db, found[contact_id]))
 
 
 @router.patch(
     "/{contact_id}",
-    response_model=ContactOut,
+    response_model=ContactDetail,
     summary="Change a contact",
     description="A new `email` starts clean: a bounce of the old one is gone, an opt-out stays.",
 )
 async def patch_contact(contact_id: UUID, given: ContactPatch, kit: Kit, key: Writer) -> JsonResponse:
-    row = await committed(
-        kit.database,
-        lambda db: contacts.change(db, kit.plans, contact_id, given.change(), key.name, clock.now(), kit.policy),
-    )
-    return JsonResponse(_shown(row))
+    async def work(db: Connection) -> dict[str, Any]:
+        row = await contacts.change(db, kit.plans, contact_id, given.change(), key.name, clock.now(), kit.policy)
+        return await shown(db, row)
+
+    return JsonResponse(await committed(kit.database, work))
 
 
 @router.delete("/{contact_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Erase a contact and all that is of it")
 async def delete_contact(contact_id: UUID, kit: Kit, _: Writer) -> Response:
     await committed(kit.database, lambda db: contacts.erase(db, kit.plans, contact_id))
     return Response(status_code=status.HTTP_204_NO_CONTENT)
-
-
-class MergeIn(Shape):
-    other: UUID = Field(description="The contact that becomes part of this one, and is gone")
-
-
-@router.post(
-    "/{contact_id}/merge",
-    response_model=ContactOut,
-    summary="Make another contact part of this one",
-    description="Events, identities and adjustments move here, and everything is counted and scored anew, so that "
-    "nothing counts twice. This one's words and address stay, its gaps are filled; an opt-out of either stays.",
-)
-async def merge_contact(contact_id: UUID, given: MergeIn, kit: Kit, _: Writer) -> JsonResponse:
-    row = await committed(
-        kit.database,
-        lambda db: merging.merge(db, kit.plans, contact_id, given.other, clock.now(), kit.policy),
-    )
-    return JsonResponse(_shown(row))
 
 
 class LineErrorOut(BaseModel):
@@ -230,5 +231,12 @@ async def _import(kit: Kit, by: str, file: Any, mapping: Any) -> JsonResponse:  
     )
 
 
-def _shown(contact: Contact) -> dict[str, Any]:
-    return {name: getattr(contact, name) for name in ContactOut.model_fields}
+async def shown(db: Connection, contact: Contact) -> dict[str, Any]:
+    """A contact with what it is made of."""
+    held = [one for one in await merging.merges(db, contact.id) if one.undone_at is None]
+    return {
+        **{name: getattr(contact, name) for name in ContactOut.model_fields},
+        "merged": [
+            {"contact": one.gone, "into": one.survivor, "kind": one.kind, "at": one.at, "by": one.by} for one in held
+        ],
+    }

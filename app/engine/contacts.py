@@ -1,15 +1,18 @@
 """What somebody says about contacts: created, changed, imported, erased. Flags, address and score follow."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from app.engine import declared, hygiene, identity, ingest
+import uuid_utils.compat as uuids
+
+from app.engine import declared, hygiene, identity, ingest, profiles, suppressions
 from app.engine.hygiene import SoftPolicy
 from app.engine.identity import EMAIL, Ref
 from app.engine.plan import Plan, Plans
+from app.engine.profiles import distinct, merged
 from app.engine.scoring import Cause
 from app.errors import Conflict, Fault, InvalidInput, NotFound
 from app.store import contacts
@@ -69,10 +72,15 @@ async def upsert(
     """
     plan = await plans.hold(db)
     read = [(ref, _typed(wanted, plan)) for ref, wanted in changes]
-    who = await identity.resolve(db, dict.fromkeys(ref for ref, wanted in read if isinstance(wanted, Change)), now)
+    refs = dict.fromkeys(ref for ref, wanted in read if isinstance(wanted, Change))
+    who = await identity.resolve(db, refs, now)
+    if who.joins:
+        await ingest.join(db, plan, who, dict.fromkeys(refs, by), now, policy)
     people = await contacts.load(db, set(who.contacts.values()))
     results: list[Upserted | Refused] = []
     judged: set[UUID] = set()
+    came: dict[str, UUID] = {}
+    edits: list[_Edit] = []
     for ref, wanted in read:
         if isinstance(wanted, Refused):
             results.append(wanted)
@@ -81,8 +89,15 @@ async def upsert(
         holder = who.holders.get((EMAIL, wanted.email)) if wanted.email is not None else None
         is_conflict = holder not in (None, owner)
         results.append(Upserted(owner, owner in who.created, is_conflict))
-        if not is_conflict and _apply(people[owner], wanted, by, now):
+        if is_conflict:
+            continue
+        if apply(people[owner], wanted, by, now):
             judged.add(owner)
+        edits.append(_Edit(people[owner], who.origins.get(ref), wanted))
+        if ref.email is not None and (owner in who.attached or owner in judged):
+            came[ref.email] = owner
+    await _note(db, edits, by, now)
+    await _come_back(db, plans, people, came)
     await _keep(db, plan, people.values(), judged, now, policy)
     return results
 
@@ -92,27 +107,37 @@ async def change(
 ) -> Contact:
     """Change one contact that is there, and score it.
 
-    Raises NotFound; Conflict if its new address is another contact's; InvalidInput with a pointer to each property
-    that cannot be read as its declared type.
+    Raises NotFound; Conflict if its new address is another contact's, or if somebody who complained is to be opted in;
+    InvalidInput with a pointer to each property that cannot be read as its declared type.
     """
     plan = await plans.hold(db)
     read = _typed(wanted, plan)
     if isinstance(read, Refused):
         raise read.fault()
     if "email" in wanted.said and wanted.email is not None:
-        await _claim_address(db, contact, wanted.email)
+        await _claim_address(db, contact, wanted.email, now)
     await lock_existing(db, contact)
     people = await contacts.load(db, [contact])
-    judged = {contact} if _apply(people[contact], read, by, now) else set()
+    judged = {contact} if apply(people[contact], read, by, now) else set()
+    await _note(db, [_Edit(people[contact], None, read)], by, now)
+    if judged and wanted.email is not None:
+        await _come_back(db, plans, people, {wanted.email: contact})
+    if "opted_out" in wanted.said and not wanted.opted_out and hygiene.has_complained(people[contact]):
+        raise Conflict(hygiene.COMPLAINT_STANDS, "/opted_out")
     await _keep(db, plan, people.values(), judged, now, policy)
     return people[contact]
 
 
 async def erase(db: Connection, plans: Plans, contact: UUID) -> None:
-    """Remove a contact with its events, tallies and scores. Raises NotFound."""
+    """Remove a contact with its events, tallies and scores; a flag stays, by keyed hashes of its addresses.
+
+    Raises NotFound.
+    """
     await plans.hold(db)
     await lock_existing(db, contact)
+    await suppressions.leave_hash(db, plans.vault, contact)
     await contacts.erase(db, contact)
+    await db.execute("DELETE FROM merge WHERE gone = $1", contact)  # it was part of another, and is no more
 
 
 async def lock_existing(db: Connection, contact: UUID) -> None:
@@ -122,15 +147,16 @@ async def lock_existing(db: Connection, contact: UUID) -> None:
         raise NotFound("there is no such contact") from None
 
 
-async def _claim_address(db: Connection, contact: UUID, email: str) -> None:
+async def _claim_address(db: Connection, contact: UUID, email: str, now: datetime) -> None:
     """Point the address at the contact; the address it had goes on pointing there, for mail about it may still come."""
     if await db.fetchval("SELECT 1 FROM activity WHERE contact_id = $1", contact) is None:
         raise NotFound("there is no such contact")
     await db.execute(
-        "INSERT INTO identity (kind, value, contact_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "INSERT INTO identity (kind, value, contact_id, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         EMAIL,
         email,
         contact,
+        now,
     )
     if await identity.find(db, (EMAIL, email)) != contact:
         raise Conflict("another contact has this address", "/email")
@@ -144,9 +170,9 @@ def _typed(wanted: Change, plan: Plan) -> Change | Refused:
     return Refused(wrong) if wrong else replace(wanted, properties=properties)
 
 
-def _apply(contact: Contact, change: Change, by: str, now: datetime) -> bool:
+def apply(contact: Contact, change: Change, by: str, now: datetime) -> bool:
     """Change the row; says whether its bounce state must be judged again, because its address or its past changed."""
-    judge = False
+    judge, words = False, _words(contact, change)
     if "email" in change.said and change.email != contact.email:
         hygiene.change_address(contact, change.email, now)
         judge = True
@@ -164,7 +190,58 @@ def _apply(contact: Contact, change: Change, by: str, now: datetime) -> bool:
         hygiene.decide_consent(contact, out=change.opted_out, at=now, reason=hygiene.MANUAL, by=by)
     if "bounced" in change.said and change.bounced != contact.bounced:
         hygiene.decide_bounce(contact, bounced=change.bounced, at=now, by=by)
+    profiles.say_now(contact, words, now)
     return judge
+
+
+def _words(contact: Contact, change: Change) -> list[str]:
+    """The words about the contact that a change says, as `profiles` names them."""
+    words = sorted(change.said & {"email", "name", "stage"})
+    if "properties" in change.said:
+        words += [f"properties.{name}" for name in change.properties]
+    tags = [*change.add_tags, *((*change.tags, *contact.tags) if "tags" in change.said else ())]
+    return [*words, *(f"tags.{tag.lower()}" for tag in tags)]
+
+
+class _Edit(NamedTuple):
+    """A change that was made. `contact` is the row as it became; `origin` its part that was named, if any."""
+
+    contact: Contact
+    origin: UUID | None
+    change: Change
+
+
+async def _note(db: Connection, edits: Sequence[_Edit], by: str, now: datetime) -> None:
+    """Keep the changes of merged contacts, so that who is taken out of one again has what was said of them."""
+    people = {one.contact.id for one in edits}
+    rows = await db.fetch("SELECT contact_id FROM merge_part WHERE contact_id = ANY($1)", people)
+    merged_ones = {row["contact_id"] for row in rows}
+    noted = [one for one in edits if one.contact.id in merged_ones]
+    if noted:
+        await db.execute(
+            """
+            INSERT INTO merge_edit (contact_id, id, origin, at, by, address, said)
+            SELECT one.contact, one.id, one.origin, $6, $7, one.address, one.said
+            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[])
+                AS one(contact, id, origin, address, said)
+            """,
+            [one.contact.id for one in noted],
+            [uuids.uuid7() for _ in noted],
+            [one.origin for one in noted],
+            [one.contact.email for one in noted],
+            [{**asdict(one.change), "said": sorted(one.change.said)} for one in noted],
+            now,
+            by,
+        )
+
+
+async def _come_back(
+    db: Connection, plans: Plans, people: Mapping[UUID, Contact], addresses: Mapping[str, UUID]
+) -> None:
+    """Raise the flags that erased contacts had, of whom these addresses are now."""
+    left = await suppressions.returned(db, plans.vault, addresses) if addresses else {}
+    if left:
+        await suppressions.revive(db, people, addresses, left)
 
 
 async def _keep(
@@ -175,25 +252,3 @@ async def _keep(
         await ingest.judge(db, [person for person in rows if person.id in judged], policy)
     await ingest.save(db, rows, now)
     await plan.scorer.score(db, sorted(person.id for person in rows), now, Cause.CONTACT)
-
-
-def distinct(tags: Iterable[str]) -> list[str]:
-    """Tags without repetition, by the first spelling of each: case means nothing in a tag."""
-    kept: dict[str, str] = {}
-    for tag in tags:
-        kept.setdefault(tag.lower(), tag)
-    return list(kept.values())
-
-
-def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
-    """JSON Merge Patch of two objects (RFC 7396)."""
-    result = dict(old)
-    for key, value in new.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict):
-            below = result.get(key)
-            result[key] = merged(below if isinstance(below, dict) else {}, value)
-        else:
-            result[key] = value
-    return result

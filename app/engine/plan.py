@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
+from app.engine.conditions import tests
 from app.engine.explain import Explainer
-from app.engine.fields import Aggregate, FieldType, MeasureTerm, ModelTerm, Scope, Vocabulary
+from app.engine.fields import HUMAN, Aggregate, FieldType, MeasureTerm, ModelTerm, Scope, Vocabulary
 from app.engine.rules import Band, read_bands
 from app.engine.scoring import Scorer
 from app.engine.sheets import LiveModel, live_model
 from app.engine.tally import Counter, Intake
 from app.store.db import Connection
+from app.store.vault import Vault
 
 _PLAN_LOCK = 7_300_002  # any number that nobody else uses; hold_plan() takes the same
 
@@ -29,6 +31,8 @@ class Plan:
     """The live version of every model that is not archived."""
     contacts: Vocabulary
     """What conditions on a contact may name."""
+    filling: frozenset[int] = frozenset()
+    """The counters whose history is not all tallied yet, or was not when the plan was loaded."""
 
     @cached_property
     def intake(self) -> Intake:
@@ -55,6 +59,15 @@ class Plan:
         """What `replay` has compiled, by the model's key."""
         return {}
 
+    @cached_property
+    def asks_for_humans(self) -> bool:
+        """Whether anything that ingest counts depends on an event's mark."""
+        return any(
+            (counter.keyed_by is not None and counter.keyed_by.name == HUMAN)
+            or any(HUMAN in (test.field.name, test.other and test.other.name) for test in tests(counter.condition))
+            for counter in self.counters.values()
+        )
+
     def dependent_on(self, keys: set[str]) -> list[LiveModel]:
         """The live models of these keys, and all that depend on them by whatever way."""
         reached = set(keys)
@@ -66,7 +79,9 @@ class Plan:
 class Plans:
     """One process' copy of the plan, loaded again when its epoch has passed."""
 
-    def __init__(self) -> None:
+    def __init__(self, vault: Vault | None = None) -> None:
+        """`vault` opens the secret by which somebody who was erased is known again; without it nobody is."""
+        self.vault = vault
         self._plan: Plan | None = None
 
     async def hold(self, db: Connection) -> Plan:
@@ -89,6 +104,11 @@ async def change(db: Connection) -> None:
     await db.execute("UPDATE plan_epoch SET epoch = epoch + 1")
 
 
+async def alone(db: Connection) -> None:
+    """Wait until nobody holds the plan, and let nobody, until the transaction ends. It stays as it is."""
+    await db.execute(f"SELECT pg_advisory_xact_lock({_PLAN_LOCK})")
+
+
 async def load(db: Connection, epoch: int = 0) -> Plan:
     """The plan as the transaction sees it; only while it holds the plan's lock does it stay so."""
     counters = await db.fetch("SELECT * FROM counter WHERE retired_by IS NULL ORDER BY id")
@@ -105,7 +125,8 @@ async def load(db: Connection, epoch: int = 0) -> Plan:
     for row in versions:
         first = sum(len(model.rules) for model in models)
         models.append(live_model(row["id"], row["key"], row["version"], dict(row), contacts, first))
-    return Plan(epoch, {row["id"]: Counter.of(dict(row)) for row in counters}, tuple(models), contacts)
+    filling = frozenset(row["id"] for row in counters if not row["filled"])
+    return Plan(epoch, {row["id"]: Counter.of(dict(row)) for row in counters}, tuple(models), contacts, filling)
 
 
 async def vocabulary(db: Connection) -> Vocabulary:

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     DateTime,
     Integer,
     Text,
@@ -68,7 +69,12 @@ class Counter:
 
 
 Columns = Mapping[str, Sequence[object]]
-"""A batch of events, column by column: id, contact_id, type, source, client_id, occurred_at, address, properties."""
+"""A batch of events, column by column: id, contact_id, type, source, client_id, occurred_at, address, properties,
+human, human_by, origin."""
+
+
+_COUNTED_BY = ("contact_id", "type", "source", "occurred_at", "properties", "human")
+"""The columns of an event that counters may look at."""
 
 
 class Intake:
@@ -123,15 +129,7 @@ class Recount:
 RECOUNT = table("recount", *(column(one.name, one.type) for one in _tally.c))
 
 
-_MOVING, _STAGING = 7_300_003, 7_300_004  # any numbers that nobody else uses
-
-
-async def hold_still(db: Connection) -> None:
-    """Wait until nobody stages events, and let nobody, until the transaction ends: it may give events to others.
-
-    That may take minutes, so before the plan is held: whoever waits to change it keeps everybody from ingesting.
-    """
-    await db.execute(f"SELECT pg_advisory_xact_lock({_MOVING})")
+_STAGING = 7_300_004  # any number that nobody else uses
 
 
 async def take_turn(db: Connection) -> None:
@@ -146,8 +144,7 @@ async def stage(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:  # A
     whoever asks for one, or retires it, meanwhile keeps the plan from everybody.
     """
     await db.execute(
-        f"""
-        SELECT pg_advisory_xact_lock_shared({_MOVING});
+        """
         SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on; SET LOCAL work_mem = '128MB';
         SET LOCAL plan_cache_mode = force_custom_plan;
         """
@@ -169,7 +166,10 @@ async def stage(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:  # A
 
 
 async def add_staged(db: Connection, contacts: Sequence[UUID], counters: Sequence[int]) -> None:
-    """Add what is staged to the tallies of `contacts`, which the transaction has locked; each count once."""
+    """Add what is staged to the tallies of `contacts`, which the transaction has locked; each count once.
+
+    A contact that was counted anew since the counter began has it all already.
+    """
     await db.execute(
         """
         WITH moved AS (
@@ -179,10 +179,46 @@ async def add_staged(db: Connection, contacts: Sequence[UUID], counters: Sequenc
         )
         INSERT INTO tally (contact_id, counter_id, day, key, n)
         SELECT moved.* FROM moved JOIN counter ON counter.id = moved.counter_id AND counter.retired_by IS NULL
+        LEFT JOIN (
+            SELECT contact_id, recounted FROM activity WHERE contact_id = ANY($1) AND recounted > 0
+        ) a ON a.contact_id = moved.contact_id
+        WHERE coalesce(a.recounted, 0) < counter.since
         ON CONFLICT (contact_id, counter_id, day, key) DO UPDATE SET n = tally.n + excluded.n
         """,
         list(contacts),
         list(counters),
+    )
+
+
+async def count_anew(db: Connection, epoch: int, counters: Mapping[int, Counter], contacts: Sequence[UUID]) -> None:
+    """Set the tallies of `contacts` from all their events, which have changed, or have come from another contact.
+
+    The transaction holds the plan of this `epoch`, in which these counters are, and has locked the contacts. A pass
+    that counts history just now, or has done so, may have seen their events as they were: what it staged of them for
+    counters of this plan is void, and the epoch kept here says so (`add_staged`).
+    """
+    await db.execute("UPDATE activity SET recounted = $2 WHERE contact_id = ANY($1)", contacts, epoch)
+    await Fill(counters).set(db, contacts)
+
+
+async def give(db: Connection, gone: Sequence[UUID], to: Sequence[UUID], counters: Sequence[int]) -> None:
+    """Add the tallies of each contact of `gone` to the one beside it in `to`; all are locked.
+
+    These counters have all history: of one that is being filled, `count_anew` is right for both.
+    """
+    await db.execute(
+        """
+        INSERT INTO tally (contact_id, counter_id, day, key, n)
+        SELECT pair.taker, t.counter_id, t.day, t.key, sum(t.n)::int
+        FROM unnest($1::uuid[], $2::uuid[]) AS pair(gone, taker) CROSS JOIN LATERAL (
+            SELECT * FROM tally WHERE contact_id = pair.gone AND counter_id = ANY($3) OFFSET 0
+        ) t
+        GROUP BY 1, 2, 3, 4
+        ON CONFLICT (contact_id, counter_id, day, key) DO UPDATE SET n = tally.n + excluded.n
+        """,
+        gone,
+        to,
+        counters,
     )
 
 
@@ -210,6 +246,9 @@ def _store(counters: Mapping[int, Counter]) -> Any:
             bindparam("occurred_at", type_=ARRAY(DateTime(timezone=True))),
             bindparam("address", type_=ARRAY(Text)),
             bindparam("properties", type_=ARRAY(Text)),
+            bindparam("human", type_=ARRAY(Boolean)),
+            bindparam("human_by", type_=ARRAY(Text)),
+            bindparam("origin", type_=ARRAY(Uuid)),
         )
         .table_valued(
             column("id", Uuid),
@@ -220,23 +259,32 @@ def _store(counters: Mapping[int, Counter]) -> Any:
             column("occurred_at", DateTime(timezone=True)),
             column("address", Text),
             column("properties", Text),
+            column("human", Boolean),
+            column("human_by", Text),
+            column("origin", Uuid),
         )
         .render_derived("incoming")
     )
     now = bindparam("now", type_=DateTime(timezone=True))
     names = ["id", "contact_id", "type", "source", "client_id", "occurred_at", "received_at", "address", "properties"]
+    names += ["human", "human_by", "origin"]
     epoch = bindparam("epoch", type_=BigInteger)
     # In the order of ids: two transactions that bring the same events wait for each other, and never in a circle.
     rows = select(
-        *(incoming.c[name] for name in names[:6]), now, incoming.c.address, cast(incoming.c.properties, JSONB), epoch
+        *(incoming.c[name] for name in names[:6]),
+        now,
+        incoming.c.address,
+        cast(incoming.c.properties, JSONB),
+        incoming.c.human,
+        incoming.c.human_by,
+        incoming.c.origin,
+        epoch,
     ).order_by(incoming.c.id)
     stored = (
         insert(_event)
         .from_select([*names, "epoch"], rows)
         .on_conflict_do_nothing(index_elements=["id"])
-        .returning(
-            _event.c.id, _event.c.contact_id, _event.c.type, _event.c.source, _event.c.occurred_at, _event.c.properties
-        )
+        .returning(_event.c.id, *(_event.c[name] for name in _COUNTED_BY))
         .cte("stored")
     )
     last = (
@@ -285,13 +333,8 @@ def matched(events: Any, counters: Mapping[int, Counter]) -> Any:
     plain = {number: counter for number, counter in counters.items() if counter.keyed_by is None}
     keyed = {number: counter for number, counter in counters.items() if counter.keyed_by is not None}
     # The type folded once for all counters: nearly every one asks for it.
-    read = select(
-        events.c.contact_id,
-        func.lower(events.c.type, type_=Text).label("type"),
-        events.c.source,
-        events.c.occurred_at,
-        events.c.properties,
-    ).offset(literal_column("0"))
+    rest = (events.c[name] for name in _COUNTED_BY if name != "type")
+    read = select(func.lower(events.c.type, type_=Text).label("type"), *rest).offset(literal_column("0"))
     folded: Any = read.cte("folded") if plain and keyed else read.subquery("folded")
     row = event_row(folded, frozenset({"event.type"}))
     day = utc_day(folded.c.occurred_at).label("day")

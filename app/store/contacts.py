@@ -6,21 +6,26 @@ from uuid import UUID
 
 import orjson
 
+from app import quality
 from app.store.db import Connection
 from app.store.tables import Contact
 
 _ARRAYS = {
-    "id": "uuid", "email": "text", "name": "text", "stage": "text", "tags": "text", "properties": "text",
-    "opted_out": "bool", "opted_out_at": "timestamptz", "opted_out_reason": "text", "opted_out_by": "text",
+    "id": "uuid", "email": "text", "email_quality": "text", "name": "text", "stage": "text", "tags": "text",
+    "properties": "text", "opted_out": "bool", "opted_out_at": "timestamptz", "opted_out_reason": "text",
+    "opted_out_by": "text", "consent": "text",
     "bounced": "bool", "bounced_at": "timestamptz", "bounced_reason": "text", "bounced_by": "text",
     "bounce_status": "text", "soft_bounces": "int", "email_since": "timestamptz", "bounces_since": "timestamptz",
-    "created_at": "timestamptz", "updated_at": "timestamptz",
+    "said_at": "text", "created_at": "timestamptz", "updated_at": "timestamptz",
 }  # fmt: skip
 """The columns that are written, and the type of each one's array. Tags and properties travel as JSON text."""
 
 _FROM_JSON = {
     "tags": "ARRAY(SELECT jsonb_array_elements_text(new.tags::jsonb))",
     "properties": "new.properties::jsonb",
+    "said_at": "new.said_at::jsonb",
+    "consent": "new.consent::jsonb",
+    "email_quality": "ARRAY(SELECT jsonb_array_elements_text(new.email_quality::jsonb))",
 }
 _COLUMNS = list(_ARRAYS)
 _SAVE = f"""
@@ -38,7 +43,9 @@ async def load(db: Connection, contacts: Iterable[UUID]) -> dict[UUID, Contact]:
 
 
 async def save(db: Connection, contacts: Sequence[Contact]) -> None:
-    """Write these rows back whole. The transaction holds their locks."""
+    """Write these rows back whole, with what their addresses show. The transaction holds their locks."""
+    for contact in contacts:
+        contact.email_quality = [*quality.of(contact.email)]
     if contacts:
         await db.execute(_SAVE, *([_sent(contact, name) for contact in contacts] for name in _COLUMNS))
 
@@ -48,17 +55,30 @@ def _sent(contact: Contact, name: str) -> Any:  # Any: whatever the column holds
     return orjson.dumps(value).decode() if name in _FROM_JSON else value
 
 
-async def erase(db: Connection, contact: UUID) -> None:
-    """Remove a contact and everything of it. The transaction holds its lock."""
-    for table in ("event", "tally", "staged_tally", "score", "score_change", "adjustment", "activity"):
-        await db.execute(f"DELETE FROM {table} WHERE contact_id = $1", contact)
+async def insert(db: Connection, contact: Contact) -> None:
+    """Write the row of a contact that is not there."""
+    await db.execute(
+        "INSERT INTO contact SELECT (jsonb_populate_record(NULL::contact, $1)).*", contact.model_dump(mode="json")
+    )
+
+
+_OF_CONTACTS = (
+    "event", "tally", "staged_tally", "score", "score_change", "adjustment", "activity", "merge", "merge_part",
+    "merge_edit", "remark",
+)  # fmt: skip
+
+
+async def erase(db: Connection, *contacts: UUID) -> None:
+    """Remove contacts and everything of them. The transaction holds their locks."""
+    for table in _OF_CONTACTS:
+        await db.execute(f"DELETE FROM {table} WHERE contact_id = ANY($1)", contacts)
     await db.execute(
         """
         DELETE FROM preview_score
-        WHERE contact_id = $1 AND job_id = ANY(ARRAY(SELECT id FROM job WHERE kind = 'model.preview'))
+        WHERE contact_id = ANY($1) AND job_id = ANY(ARRAY(SELECT id FROM job WHERE kind = 'model.preview'))
         """,
-        contact,
+        contacts,
     )
-    await db.execute("DELETE FROM contact WHERE id = $1", contact)
+    await db.execute("DELETE FROM contact WHERE id = ANY($1)", contacts)
     # After the row, whose last change a trigger may just have kept.
-    await db.execute("DELETE FROM contact_past WHERE contact_id = $1", contact)
+    await db.execute("DELETE FROM contact_past WHERE contact_id = ANY($1)", contacts)

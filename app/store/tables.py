@@ -52,6 +52,8 @@ class Contact(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     email: str | None = words(nullable=True)
+    email_quality: list[str] = Field(default=[], sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
+    """What the address shows by itself: `app/quality.py`."""
     name: str | None = words(nullable=True)
     stage: str | None = words(nullable=True)
     tags: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
@@ -61,6 +63,8 @@ class Contact(SQLModel, table=True):
     opted_out_at: datetime | None = instant(nullable=True)
     opted_out_reason: str | None = words(nullable=True)
     opted_out_by: str | None = words(nullable=True)
+    consent: dict[str, Any] = Field(default={}, sa_column=Column(JSONB, nullable=False, server_default="{}"))
+    """When each kind of word on consent was said last, and by whom: `engine/hygiene.py`."""
 
     bounced: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     bounced_at: datetime | None = instant(nullable=True)
@@ -72,6 +76,8 @@ class Contact(SQLModel, table=True):
     """Since when the address is this one, if it ever changed: an older bounce that names no address was another's."""
     bounces_since: datetime | None = instant(nullable=True)
     """Bounces up to this instant, if any, were forgiven by hand."""
+    said_at: dict[str, Any] = Field(default={}, sa_column=Column(JSONB, nullable=False, server_default="{}"))
+    """When each word about the contact was said: `engine/profiles.py`."""
 
     created_at: datetime = instant()
     updated_at: datetime = instant()
@@ -81,6 +87,7 @@ class Contact(SQLModel, table=True):
         Index("contact_email", "email", postgresql_ops={"email": "text_pattern_ops"}),
         Index("contact_stage", text("lower(stage)")),
         Index("contact_tags", text("fold_tags(tags)"), postgresql_using="gin"),
+        Index("contact_folded", text("fold_email(email)"), "id", postgresql_where=text("email <> fold_email(email)")),
         Index("contact_soft_bounces", "id", postgresql_where=text("soft_bounces > 0")),
         Index("contact_suppressed", "id", postgresql_where=text("opted_out OR bounced")),
     )
@@ -92,6 +99,8 @@ class Activity(SQLModel, table=True):
     contact_id: UUID = Field(primary_key=True)
     last_event_at: datetime = instant(default=NEVER)
     """-infinity before the first event, so that an index orders everybody."""
+    recounted: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """The plan's epoch by which its tallies were last set from all its events: `engine/tally.py`."""
 
     __table_args__ = (Index("activity_last_event", "last_event_at", "contact_id"),)
 
@@ -108,6 +117,10 @@ class Identity(SQLModel, table=True):
             index=True,
         )
     )
+    origin: UUID | None = Field(default=None)
+    """The contact that it came to, if that was merged into this one since."""
+    since: datetime | None = instant(nullable=True)
+    """When it was attached; None for what is older than this column."""
 
 
 class Event(SQLModel, table=True):
@@ -123,11 +136,18 @@ class Event(SQLModel, table=True):
     address: str | None = words(nullable=True)
     """The address that an `email.*` event was about, which need not be the contact's address today."""
     properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    human: bool | None = Field(default=None, nullable=True)
+    """Whether a human did it, where that is known of an opening or a click."""
+    human_by: str | None = words(nullable=True)
+    """The signal that said so: `engine/humans.py`."""
     epoch: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     """The epoch of the plan by which it was tallied: what began to count later counts it by its fill."""
+    origin: UUID | None = Field(default=None)
+    """The contact that it came to, or whose identity it named, if that was merged into this one."""
 
     __table_args__ = (
         Index("event_contact", "contact_id", "occurred_at", "id"),
+        Index("event_email_changed", "id", postgresql_where=text("type = 'contact.email_changed'")),
         Index("event_occurred", "occurred_at", "id"),
         Index("event_type", "type", "occurred_at", "id"),
         Index("event_source", "source", "occurred_at", "id"),
@@ -296,6 +316,11 @@ class Adjustment(SQLModel, table=True):
     """The UTC day from which it no longer holds."""
     revoked_at: datetime | None = instant(nullable=True)
     revoked_by: str | None = words(nullable=True)
+    origin: UUID | None = Field(default=None)
+    """The contact that it was made for, if that was merged into this one since."""
+    own_revoked_at: datetime | None = instant(nullable=True)
+    """How an override that another one of the merged contact ended had ended by itself; infinity: not at all."""
+    own_revoked_by: str | None = words(nullable=True)
 
 
 class Segment(SQLModel, table=True):

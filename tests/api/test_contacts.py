@@ -41,6 +41,7 @@ async def test_a_contact_is_made_with_all_that_was_said_and_read_again(api: Api)
     assert {
         "id": str(await api.id_of("u-1", "user_id")),
         "email": "ada@example.com",
+        "email_quality": [],
         "name": "Ada Ä",
         "stage": "lead",
         "tags": ["webinar", "Partner"],
@@ -55,6 +56,7 @@ async def test_a_contact_is_made_with_all_that_was_said_and_read_again(api: Api)
         "bounced_by": None,
         "bounce_status": "none",
         "soft_bounces": 0,
+        "merged": [],
     } == {name: value for name, value in contact.items() if name not in ("created_at", "updated_at")}
 
 

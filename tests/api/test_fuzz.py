@@ -281,6 +281,7 @@ _CALLS: dict[str, tuple[str, str, st.SearchStrategy[Json]]] = {
     "a try": ("POST", "/v1/models/engagement/try", _TRY),
     "adjustments": ("POST", "/v1/contacts/{contact}/adjustments", _ADJUSTMENT),
     "a merge": ("POST", "/v1/contacts/{contact}/merge", _shape({"other": st.sampled_from(_NOBODIES)})),
+    "taking apart": ("POST", "/v1/contacts/{contact}/unmerge", _shape({"contact": st.sampled_from(_NOBODIES)})),
     "a trial": ("POST", "/v1/conditions/test", _TRIAL),
     "GraphQL": ("POST", "/graphql", _GRAPHQL),
 }

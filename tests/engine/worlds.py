@@ -205,7 +205,11 @@ class World:
 
     async def merge(self, survivor: UUID, other: UUID) -> None:
         async with self.database.batch() as db:
-            await merging.merge(db, self.plans, survivor, other, self.now, POLICY)
+            await merging.merge(db, self.plans, survivor, other, self.now, POLICY, by="test")
+
+    async def unmerge(self, contact: UUID, part: UUID) -> None:
+        async with self.database.batch() as db:
+            await merging.unmerge(db, self.plans, contact, part, self.now, POLICY, by="test")
 
     async def adjust(
         self,
@@ -408,7 +412,7 @@ class World:
 
 _CLEAR = """
     DELETE FROM identity; DELETE FROM contact; DELETE FROM activity; DELETE FROM event; DELETE FROM tally;
-    DELETE FROM staged_tally;
+    DELETE FROM staged_tally; DELETE FROM merge; DELETE FROM merge_part; DELETE FROM merge_edit;
     DELETE FROM score; DELETE FROM score_change; DELETE FROM contact_past; DELETE FROM adjustment;
     DELETE FROM segment; DELETE FROM measure; DELETE FROM property; DELETE FROM preview_score; DELETE FROM rule;
     DELETE FROM model_version; DELETE FROM scoring_model; DELETE FROM counter;
@@ -484,5 +488,5 @@ async def draft(db: Connection, key: str, rules: Drafted, now: datetime) -> None
 
 def shown(person: dict[str, Any]) -> dict[str, Any]:  # Any: of the columns; JSON
     """A contact's row as the API shows it, which is how the judge reads it."""
-    kept = ("email", "name", "stage", "tags", "opted_out", "bounced", "bounce_status", "properties")
+    kept = ("email", "email_quality", "name", "stage", "tags", "opted_out", "bounced", "bounce_status", "properties")
     return {**{name: person[name] for name in kept}, "created_at": person["created_at"].isoformat()}
