@@ -19,10 +19,11 @@ Json = Any  # Any: whatever JSON can say
 Types = Mapping[str, str]
 """Field name → text, number, boolean, datetime or tags: what the caller declared."""
 
-_EVENT = {"event.type": "text", "event.source": "text", "event.occurred_at": "datetime"}
+_EVENT = {"event.type": "text", "event.source": "text", "event.occurred_at": "datetime", "event.human": "boolean"}
 _CONTACT = {
     "contact.email": "text",
     "contact.email_domain": "text",
+    "contact.email_quality": "tags",
     "contact.name": "text",
     "contact.stage": "text",
     "contact.tags": "tags",
@@ -836,12 +837,14 @@ def _points_adjustments(key: str, moment: _Moment) -> list[Adjustment]:
 
 
 class Mail(NamedTuple):
-    """A mail event: `address` is the one it named, if any; `bounce` is hard or soft."""
+    """A mail event: `address` is the one it named, if any; `bounce` is hard or soft; `message` is what bounced."""
 
     type: str
     at: datetime
     address: str | None = None
     bounce: str | None = None
+    message: str | None = None
+    suppressed: bool = False
 
 
 class Act(NamedTuple):
@@ -868,12 +871,14 @@ class History:
     facts: list[Mail | Act] = field(default_factory=list)
 
     def tell(self, fact: Mail | Act) -> None:
-        """An act that says what is so already is no fact."""
+        """An act that says what is so already is no fact, nor is one that would end a complaint."""
         if isinstance(fact, Act) and fact.to == {
             "email": self.address(),
             "opted_out": self.flags().opted_out,
             "bounced": self.flags().bounced,
         }.get(fact.what):
+            return
+        if isinstance(fact, Act) and fact.what == "opted_out" and not fact.to and self._complaint_stands():
             return
         self.facts.append(fact)
 
@@ -890,11 +895,20 @@ class History:
         return sorted((fact for fact in self.facts if isinstance(fact, Act) and fact.what == what), key=lambda a: a.at)
 
     def _is_opted_out(self) -> bool:
-        """The latest fact holds; of two at one instant, the restrictive one."""
+        """The latest fact holds; of two at one instant, the restrictive one. A complaint stands whatever follows, but
+        for the person's own opt-in."""
+        if self._complaint_stands():
+            return True
         said = [(act.at, bool(act.to)) for act in self._acts("opted_out")]
         consent = {"email.unsubscribed": True, "email.complained": True, "email.resubscribed": False}
         said += [(one.at, consent[one.type]) for one in self.facts if isinstance(one, Mail) and one.type in consent]
         return max(said)[1] if said else False
+
+    def _complaint_stands(self) -> bool:
+        mail = [fact for fact in self.facts if isinstance(fact, Mail)]
+        complaints = [one.at for one in mail if one.type == "email.complained"]
+        opt_ins = [one.at for one in mail if one.type == "email.resubscribed"]
+        return bool(complaints) and all(max(complaints) >= at for at in opt_ins)
 
     def _bounce_status(self) -> str:
         moves, said = self._acts("email"), self._acts("bounced")
@@ -907,16 +921,17 @@ class History:
             one
             for one in self.facts
             if isinstance(one, Mail)
+            and not one.suppressed
             and (not forgiven or one.at > forgiven[-1])
             and (one.address == self.address() if one.address is not None else moved_at is None or one.at >= moved_at)
         ]
         if any(one.type == "email.bounced" and one.bounce == "hard" for one in about):
             return "hard"
         arrived = [one.at for one in about if one.type in ("email.delivered", "email.opened", "email.clicked")]
-        soft = sorted(
-            one.at for one in about if one.type == "email.bounced" and (not arrived or one.at >= max(arrived))
-        )
-        for first, last in zip(soft, soft[self.limit - 1 :], strict=False):
-            if last - first < timedelta(days=self.days):
+        soft = [one for one in about if one.type == "email.bounced" and (not arrived or one.at >= max(arrived))]
+        for first in soft:
+            end = first.at + timedelta(days=self.days)
+            within = [number for number, one in enumerate(soft) if first.at <= one.at < end]
+            if len({soft[number].message or number for number in within}) >= self.limit:
                 return "soft-bounced"
         return "soft" if soft else "none"

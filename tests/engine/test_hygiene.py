@@ -1,3 +1,4 @@
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.engine.identity import Ref
 from app.engine.ingest import NewEvent
+from app.errors import Conflict
 from app.store.db import Database
 from tests.engine import reference
 from tests.engine.worlds import NOON, POLICY, World, event, per_event, profile
@@ -41,8 +43,8 @@ async def says(world: World, **said: Any) -> None:
     await world.change((await ada(world))["id"], **said)
 
 
-def bounced(bounce: str, hours_ago: float = 0, ref: Ref = ADA) -> NewEvent:
-    return event("email.bounced", ref, NOON - hours_ago * HOUR, bounce=bounce)
+def bounced(bounce: str, hours_ago: float = 0, ref: Ref = ADA, **said: Any) -> NewEvent:
+    return event("email.bounced", ref, NOON - hours_ago * HOUR, bounce=bounce, **said)
 
 
 def delivered(hours_ago: float = 0) -> NewEvent:
@@ -142,6 +144,48 @@ async def test_a_delivery_forgives_the_soft_bounces_before_it(world: World, proo
     assert (False, True, "soft") == await flags(world)
 
     await world.send(consent(proof, 1))
+
+    assert (False, False, "none") == await flags(world)
+
+
+async def test_several_soft_bounces_of_one_message_are_one(world: World) -> None:
+    await world.send(*(bounced("soft", hours, message_id="m1") for hours in (9, 8, 7, 6)))
+    await world.send(bounced("soft", 5, message_id="m2"), bounced("soft", 4, message_id=""))
+    assert (False, True, "soft") == await flags(world)
+
+    await world.clear()
+    await world.send(event("a", ADA), *(bounced("soft", hours, message_id="m1") for hours in (9, 8, 7, 6)))
+    await world.send(bounced("soft", 5, message_id="m2"))
+    assert (False, False, "soft") == await flags(world)
+    assert 2 == (await ada(world))["soft_bounces"]
+
+
+async def test_a_message_that_goes_on_bouncing_counts_at_its_latest(world: World) -> None:
+    day = 24 * POLICY.days
+    await world.send(bounced("soft", day, message_id="m1"), bounced("soft", 2, message_id="m1"))
+
+    await world.send(bounced("soft", 1, message_id="m2"), bounced("soft", 0, message_id="m3"))
+
+    assert (False, True, "soft") == await flags(world)
+
+
+@pytest.mark.parametrize("bounce", ["hard", "soft"])
+async def test_what_a_provider_did_not_even_try_is_no_bounce(world: World, bounce: str) -> None:
+    await world.send(*(bounced(bounce, hours, suppressed=True) for hours in range(5)))
+
+    assert (False, False, "none") == await flags(world)
+
+
+@pytest.mark.parametrize("said", [False, None, "true", 1, {"a": True}])
+async def test_only_true_says_that_a_provider_did_not_try(world: World, said: Any) -> None:
+    await world.send(bounced("hard", suppressed=said, message_id={"odd": [1]}))
+
+    assert (False, True, "hard") == await flags(world)
+
+
+@pytest.mark.parametrize("type_", ["email.blocked", "email.auto_replied", "email.deferred", "email.failed"])
+async def test_what_is_no_bounce_counts_for_nothing(world: World, type_: str) -> None:
+    await world.send(*(event(type_, ADA, NOON - hours * HOUR, bounce="hard") for hours in range(5)))
 
     assert (False, False, "none") == await flags(world)
 
@@ -263,6 +307,45 @@ async def test_an_opt_out_cleared_by_hand_returns_with_a_later_one_and_not_with_
     assert (True, False, "none") == await flags(world)
 
 
+async def test_a_complaint_is_ended_by_the_persons_own_opt_in_alone(world: World) -> None:
+    await world.send(consent("complained", 3))
+
+    with pytest.raises(Conflict, match="own opt-in"):
+        await says(world, opted_out=False, name="Ada")
+    assert (True, None) == ((await flags(world))[0], (await ada(world))["name"])
+
+    await world.send(consent("resubscribed", 2))
+    assert (False, False, "none") == await flags(world)
+
+
+async def test_a_complaint_that_is_told_late_undoes_what_was_decided_without_it(world: World) -> None:
+    await says(world, opted_out=True)
+    world.go_to(NOON + HOUR)
+    await says(world, opted_out=False)
+
+    await world.send(consent("complained", 5), consent("unsubscribed", 4))
+
+    row = await ada(world)
+    assert (True, "complained", NOON - 5 * HOUR) == (
+        row["opted_out"],
+        row["opted_out_reason"],
+        row["opted_out_at"],
+    )
+    await world.send(consent("resubscribed", 4.5))
+    row = await ada(world)
+    assert ("manual", NOON + HOUR) == (row["opted_out_reason"], row["opted_out_at"])
+    assert (False, False, "none") == await flags(world)
+
+
+async def test_a_flag_that_was_kept_before_its_words_were_is_one_of_them(world: World) -> None:
+    await world.send(consent("complained", 3))
+    await world.execute("UPDATE contact SET consent = '{}'")
+
+    await world.send(consent("unsubscribed", 1))
+
+    assert "complained" == (await ada(world))["opted_out_reason"]
+
+
 async def test_a_change_of_flags_is_scored_at_once(world: World) -> None:
     await world.publish("m", profile("contact.opted_out", "=", True, -1), profile("contact.bounced", "=", True, -10))
 
@@ -295,7 +378,9 @@ PLACES = ["first", "first", "first", "second", None]
 
 # Half days within the soft bounces' window and a little more, so that two may fall on one instant.
 half_days = st.integers(0, 2 * (POLICY.days + 2)).map(lambda n: 12 * n)
-one_mail = st.tuples(st.sampled_from(KINDS), st.sampled_from(PLACES), half_days)
+# What of a message, where two may be about the same, and whether the provider did not even try.
+messages = st.sampled_from([None, None, None, "m1", "m1", "m2", "suppressed"])
+one_mail = st.tuples(st.sampled_from(KINDS), st.sampled_from(PLACES), half_days, messages)
 mails = st.lists(one_mail, min_size=1, max_size=9)
 
 
@@ -313,11 +398,17 @@ class Person:
         when = NOON - 90 * DAY
         return [event("a", Ref(email=self.address(place), user_id=self.name), when) for place in ("first", "second")]
 
-    def mail(self, kind: tuple[str, str | None], place: str | None, hours_ago: int) -> tuple[NewEvent, reference.Mail]:
+    def mail(
+        self, kind: tuple[str, str | None], place: str | None, hours_ago: int, message: str | None
+    ) -> tuple[NewEvent, reference.Mail]:
         (type_, bounce), when, address = kind, NOON - hours_ago * HOUR, self.address(place)
-        said = {} if bounce is None else {"bounce": bounce}
+        is_suppressed = message == "suppressed" and type_ == "email.bounced"
+        said: dict[str, Any] = {"bounce": bounce, "message_id": message, "suppressed": is_suppressed}
         ref = Ref(email=address, user_id=self.name)
-        return event(type_, ref, when, **said), reference.Mail(type_, when, address, bounce)
+        return (
+            event(type_, ref, when, **{name: value for name, value in said.items() if value is not None}),
+            reference.Mail(type_, when, address, bounce, message, is_suppressed),
+        )
 
 
 async def stored_flags(world: World) -> dict[str, reference.Flags]:
@@ -333,7 +424,7 @@ async def stored_flags(world: World) -> dict[str, reference.Flags]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mails, st.integers(0, 2**32))
 async def test_any_order_of_arrival_gives_the_flags_that_the_judge_gives(
-    world: World, facts: list[tuple[tuple[str, str | None], str | None, int]], seed: int
+    world: World, facts: list[tuple[tuple[str, str | None], str | None, int, str | None]], seed: int
 ) -> None:
     await world.clear()
     random = Random(seed)
@@ -382,7 +473,8 @@ async def test_what_people_say_and_what_mail_tells_late_end_in_the_flags_that_th
             if len(step) == 2:
                 what, to = step
                 to = person.address(to) if what == "email" else to
-                await world.change(ids[person.name], now, **{what: to})
+                with suppress(Conflict):  # somebody complained
+                    await world.change(ids[person.name], now, **{what: to})
                 person.history.tell(reference.Act(what, to, now))
             elif NOON - step[2] * HOUR < now:  # nothing is told before it happens
                 new, mail = person.mail(*step)
