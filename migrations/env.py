@@ -4,7 +4,14 @@ from alembic import context
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
-from app.store import hygiene_tables, people_tables, service_tables, source_tables, tables  # noqa: F401 - registers them
+from app.store import (  # noqa: F401 - registers the tables
+    hygiene_tables,
+    marking_tables,
+    people_tables,
+    service_tables,
+    source_tables,
+    tables,
+)
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:

@@ -15,9 +15,9 @@ from app.api.jobs import JobOut, settled
 from app.api.jobs import shown as shown_job
 from app.api.json import JsonResponse
 from app.api.models import Key
-from app.api.scores import ExplanationOut, Instant, shown
+from app.api.scores import ExplanationOut, shown
 from app.api.services import Kit
-from app.api.shapes import Cursor, Limit, Line, Page, Points, Properties, Shape
+from app.api.shapes import Cursor, Instant, Limit, Line, Page, Points, Properties, Shape
 from app.engine import preview, publish, replay
 from app.engine.replay import MadeUp
 from app.errors import Fault, InvalidInput, NotFound
@@ -32,6 +32,7 @@ class TriedEvent(Shape):
     type: Line = Field(examples=["email.opened"])
     source: Line = "api"
     occurred_at: Instant | None = Field(default=None, description="At the moment tried, unless said")
+    human: bool | None = Field(default=None, description="Whether a human did it; null: unknown")
     properties: Properties = {}
 
 

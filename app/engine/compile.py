@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.engine.conditions import Condition, Operator, Test, Value, tests
-from app.engine.fields import Field, FieldType
+from app.engine.fields import HUMAN, Field, FieldType
 
 Sql: TypeAlias = ColumnElement[Any]  # Any: an expression of whatever type
 
@@ -81,6 +81,7 @@ def event_row(event: Any, folded: frozenset[str] = frozenset()) -> Row:  # Any: 
             "event.type": columns.type,
             "event.source": columns.source,
             "event.occurred_at": columns.occurred_at,
+            HUMAN: columns.human,
         },
         columns.properties,
         folded,
@@ -102,6 +103,7 @@ def contact_row(
     return Row(
         {
             "contact.email": columns.email,
+            "contact.email_quality": columns.email_quality,
             "contact.email_domain": func.nullif(func.split_part(columns.email, "@", 2), ""),
             "contact.name": columns.name,
             "contact.stage": columns.stage,

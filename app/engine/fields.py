@@ -44,10 +44,12 @@ _EVENT = {
     "event.type": FieldType.TEXT,
     "event.source": FieldType.TEXT,
     "event.occurred_at": FieldType.DATETIME,
+    "event.human": FieldType.BOOLEAN,
 }
 _CONTACT = {
     "contact.email": FieldType.TEXT,
     "contact.email_domain": FieldType.TEXT,
+    "contact.email_quality": FieldType.TAGS,
     "contact.name": FieldType.TEXT,
     "contact.stage": FieldType.TEXT,
     "contact.tags": FieldType.TAGS,
@@ -59,6 +61,7 @@ _CONTACT = {
     "contact.days_inactive": FieldType.NUMBER,
     "contact.segments": FieldType.TAGS,
 }
+HUMAN = "event.human"
 SEGMENTS = "contact.segments"
 SCORE, BAND, MEASURE = "contact.score.", "contact.band.", "contact.measures."
 MOVED_BY_EVENTS = {"contact.last_event_at", "contact.days_inactive"}

@@ -38,8 +38,10 @@ class Cause(StrEnum):
     """Points by hand, an override or a reset was made or revoked."""
     DEFINITION = "definition"
     """A segment, measure or property that the model names was defined otherwise."""
+    MARK = "mark"
+    """An event turned out to be a machine's, or a human's."""
     MERGE = "merge"
-    """Another contact became this one."""
+    """Another contact became this one, or was taken apart from it again."""
 
 
 class Scorer:

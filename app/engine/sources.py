@@ -159,6 +159,7 @@ def made_up(counters: Mapping[int, Counter]) -> Source:
             func.coalesce(typed(one["source"], FieldType.TEXT), "api").label("source"),
             func.coalesce(typed(one["occurred_at"], FieldType.DATETIME), AT).label("occurred_at"),
             func.coalesce(one["properties"], literal_column("'{}'::jsonb")).label("properties"),
+            typed(one["human"], FieldType.BOOLEAN).label("human"),
         )
         .select_from(given.join(each, literal_column("true")))
         .cte("event_made_up")

@@ -35,7 +35,7 @@ async def matches(
     """Whether the condition, read by the vocabulary `fields`, holds for each record, in their order.
 
     A record of scope `record` is flat, its keys the declared fields. One of scope `event` is an event as posted:
-    type, source, occurred_at, properties. One of scope `contact` is a contact as the API shows it: email, name,
+    type, source, occurred_at, human, properties. One of scope `contact` is a contact as the API shows it: email, name,
     stage, tags, opted_out, bounced, bounce_status, created_at, last_event_at, properties; with `scores` by the keys
     of models and `measures` by their keys. Bands and segments follow from these. `as_of` is the day of
     `contact.days_inactive`.

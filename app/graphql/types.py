@@ -31,6 +31,16 @@ class BounceStatus(StrEnum):
     HARD = "hard"
 
 
+@choices(
+    "What an address shows by itself.",
+    ROLE="Read by whoever holds a post, such as `info@`.",
+    DISPOSABLE="Of a service that lends addresses for minutes.",
+)
+class EmailQuality(StrEnum):
+    ROLE = "role"
+    DISPOSABLE = "disposable"
+
+
 @strawberry.type(description="Something that points at a contact.")
 class Identity:
     kind: str = strawberry.field(description="`email`, `user_id`, `anonymous_id` or `crm:<connection>:<object>`.")
@@ -49,6 +59,10 @@ class Event:
         description="The address that an `email.*` event was about, which need not be the contact's address today."
     )
     properties: JSON = strawberry.field(description='What else the sender said, for example `{"url": "/pricing"}`.')
+    human: bool | None = strawberry.field(
+        description="Of an opening or a click: whether a human did it, rather than a scanner or a proxy; null: unknown."
+    )
+    human_by: str | None = strawberry.field(description="The signal that said so, for example `burst`.")
 
     @classmethod
     def of(cls, row: EventRow) -> "Event":
@@ -61,6 +75,8 @@ class Event:
             source=row.source,
             address=row.address,
             properties=JSON(row.properties),
+            human=row.human,
+            human_by=row.human_by,
         )
 
 
@@ -72,6 +88,7 @@ class Contact:
     email: str | None = strawberry.field(
         description="The address in use now, in lower case. Others are in `identities`."
     )
+    email_quality: list[EmailQuality] = strawberry.field(description="What the address shows by itself.")
     name: str | None = strawberry.field(description='For example `"Ada Lovelace"`.')
     stage: str | None = strawberry.field(description='How far the sale is, for example `"Customer"`.')
     tags: list[str] = strawberry.field(description="Labels. Their case means nothing.")
@@ -86,11 +103,16 @@ class Contact:
     opted_out_by: str | None = strawberry.field(description="Who said so: an event's source, or an API key's name.")
     bounced: bool = strawberry.field(description="The address takes no mail. A new address clears it.")
     bounced_at: datetime | None = strawberry.field(description="When the bounce that counts happened.")
-    bounced_reason: str | None = strawberry.field(description="`hard_bounce`, `soft_bounces` or `manual`.")
+    bounced_reason: str | None = strawberry.field(
+        description="`hard_bounce`, `soft_bounces`, `manual`, or `suppressed`: before the contact was erased once."
+    )
     bounced_by: str | None = strawberry.field(description="Who said so: an event's source, or an API key's name.")
     bounce_status: BounceStatus = strawberry.field(description="The kind of bounce, if any.")
     soft_bounces: int = strawberry.field(description="How many soft bounces since something was last delivered.")
-    suppressed: bool = strawberry.field(description="Must not be mailed: opted out, or bounced, or both.")
+    suppressed: bool = strawberry.field(
+        description="Must not be mailed by its flags: opted out, or bounced, or both. The list of its own is asked by "
+        "`POST /v1/suppressions/check`."
+    )
     last_event_at: datetime | None = strawberry.field(description="When the newest event happened. Null: none yet.")
     created_at: datetime = strawberry.field(description="When the contact was made here.")
     updated_at: datetime = strawberry.field(description="When something of the contact, not its events, last changed.")
@@ -101,6 +123,7 @@ class Contact:
             key=person.id,
             id=strawberry.ID(str(person.id)),
             email=person.email,
+            email_quality=[EmailQuality(one) for one in person.email_quality],
             name=person.name,
             stage=person.stage,
             tags=person.tags,

@@ -27,6 +27,8 @@ class Listed(NamedTuple):
     contact_id: UUID
     email: str | None
     properties: dict[str, Any]
+    human: bool | None
+    human_by: str | None
 
 
 async def page(
@@ -35,16 +37,22 @@ async def page(
     contact_id: UUID | None,
     type_: str | None,
     source: str | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     limit: int,
     cursor: str | None,
 ) -> tuple[list[Listed], str | None]:
-    """Events that match, the latest to occur first, and the cursor of the page after."""
+    """Events that match, the latest to occur first, and the cursor of the page after. `until` is not included."""
     columns = [_event.c[name] for name in Listed._fields if name != "email"]
     columns.insert(7, _contact.c.email)
     query = select(*columns).outerjoin(_contact, _contact.c.id == _event.c.contact_id)
     for column, wanted in ((_event.c.contact_id, contact_id), (_event.c.type, type_), (_event.c.source, source)):
         if wanted is not None:
             query = query.where(column == wanted)
+    if since is not None:
+        query = query.where(_event.c.occurred_at >= since)
+    if until is not None:
+        query = query.where(_event.c.occurred_at < until)
     if cursor is not None:
         query = query.where(tuple_(_event.c.occurred_at, _event.c.id) < _place(cursor))
     query = query.order_by(_event.c.occurred_at.desc(), _event.c.id.desc()).limit(limit + 1)

@@ -35,6 +35,7 @@ class Person(NamedTuple):
 
     id: UUID
     email: str | None
+    email_quality: list[str]
     name: str | None
     stage: str | None
     tags: list[str]
@@ -85,6 +86,8 @@ class EventRow(NamedTuple):
     source: str
     address: str | None
     properties: dict[str, Any]  # Any: JSON
+    human: bool | None
+    human_by: str | None
 
 
 @dataclass(frozen=True)
