@@ -6,6 +6,7 @@ AppError                   carries `code`; the edge decides the status
 ├── NotAuthenticated       no key, or one that is unknown or revoked
 ├── NotAllowed             the key lacks a scope
 ├── TooLarge               a body or a batch over its limit
+├── TooBusy                more waits than can be taken just now; nothing of this was taken, try again
 └── Unavailable            the database cannot be reached just now; try again
 """
 
@@ -57,6 +58,10 @@ class NotAllowed(AppError):
 
 class TooLarge(AppError):
     code = "too_large"
+
+
+class TooBusy(AppError):
+    code = "too_busy"
 
 
 class Unavailable(AppError):

@@ -13,7 +13,7 @@ from app.errors import TooLarge, Unavailable
 from app.store.db import FAULTS, is_away
 
 MAX_BODY = 5_000_000
-_UNBOUNDED = "/v1/contacts/import"
+_UNBOUNDED = {"/v1/contacts/import", "/v1/suppressions/import"}
 """Streamed to disk, so of any length."""
 
 
@@ -69,7 +69,7 @@ class _Passing:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request_id = _given_id(scope) or secrets.token_hex(8)
-        self.limit = math.inf if scope["path"] == _UNBOUNDED else MAX_BODY
+        self.limit = math.inf if scope["path"] in _UNBOUNDED else MAX_BODY
         self.is_over = self.has_started = False
         self._receive, self._send = receive, send
         self._read = 0

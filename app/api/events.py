@@ -7,8 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
     Field,
     JsonValue,
@@ -20,11 +18,12 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from app import clock
+from app.api import idempotency
 from app.api.guard import Ingester, Reader
 from app.api.json import JsonResponse
 from app.api.problems import faults_of
 from app.api.services import Kit
-from app.api.shapes import Cursor, Email, Limit, Line, Page, Shape
+from app.api.shapes import Cursor, Email, Instant, Limit, Line, Page, Shape
 from app.api.vocabulary import VOCABULARY
 from app.engine import ingest, properties
 from app.engine.batching import MAX_BATCH
@@ -37,12 +36,6 @@ from app.store import events
 router = APIRouter(prefix="/v1/events", tags=["Events"])
 
 DEFAULT_SOURCE = "api"
-
-
-def _sensible(instant: datetime) -> datetime:
-    if not 1900 <= instant.year < 3000:
-        raise ValueError("expected an instant between the years 1900 and 2999")
-    return instant
 
 
 class ContactIn(Shape):
@@ -71,7 +64,7 @@ class EventIn(Shape):
     type: Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$")] = Field(
         description="A dotted name; see the table above.", examples=["email.opened"]
     )
-    occurred_at: Annotated[AwareDatetime, Field(strict=True), AfterValidator(_sensible)] | None = Field(
+    occurred_at: Annotated[Instant, Field(strict=True)] | None = Field(
         default=None, description="RFC 3339 with a zone; left out: now.", examples=["2026-11-20T09:30:00Z"]
     )
     source: Line = Field(default=DEFAULT_SOURCE, description="The system that saw it.", examples=["newsletter"])
@@ -109,6 +102,8 @@ class EventOut(BaseModel):
     source: str
     contact: EventContact
     properties: dict[str, Any]
+    human: bool | None = Field(description="Of an opening or a click: whether a human did it; null: unknown")
+    human_by: str | None = Field(description="The signal that said so", examples=["burst"])
 
 
 _ONE = TypeAdapter(EventIn)
@@ -165,7 +160,7 @@ async def post_events(request: Request, kit: Kit, _: Ingester) -> JsonResponse:
     places: dict[UUID, int] = {}
     for index, event in given:
         try:
-            new = _new(event, now)
+            new = _new(event, now, idempotency.event_name(request.scope, index))
         except InvalidInput as wrong:
             rejected.append({"index": index, "pointer": wrong.faults[0].pointer, "detail": wrong.faults[0].detail})
             continue
@@ -226,7 +221,8 @@ def _said(body: bytes) -> Any:  # Any: JSON
         raise InvalidInput(Fault("", f"the body is not JSON: {why}")) from None
 
 
-def _new(event: EventIn, now: datetime) -> NewEvent:
+def _new(event: EventIn, now: datetime, name: str | None = None) -> NewEvent:
+    """`name` stands in for the sender's id where there is none."""
     bounce = event.properties.get("bounce") if event.type == BOUNCED else None
     if event.type == BOUNCED and bounce not in ("hard", "soft"):
         raise InvalidInput(Fault("/properties/bounce", "an email.bounced says 'hard' or 'soft' here"))
@@ -235,8 +231,9 @@ def _new(event: EventIn, now: datetime) -> NewEvent:
     except ValueError as fault:
         raise InvalidInput(Fault("/properties", str(fault))) from None
     ref = event.contact.ref()
+    known_by = name if event.id is None else event.id
     return NewEvent(
-        ingest.event_id(event.source, event.id, event.occurred_at, ref, event.type, event.properties),
+        ingest.event_id(event.source, known_by, event.occurred_at, ref, event.type, event.properties),
         ref,
         event.type,
         event.source,
@@ -254,11 +251,20 @@ async def list_events(
     contact_id: UUID | None = None,
     type_: Annotated[Line | None, Query(alias="type", examples=["email.clicked"])] = None,
     source: Line | None = None,
+    since: Annotated[Instant | None, Query(description="Occurred then or later")] = None,
+    until: Annotated[Instant | None, Query(description="Occurred before then")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> JsonResponse:
     rows, after = await events.page(
-        kit.database, contact_id=contact_id, type_=type_, source=source, limit=limit, cursor=cursor
+        kit.database,
+        contact_id=contact_id,
+        type_=type_,
+        source=source,
+        since=since,
+        until=until,
+        limit=limit,
+        cursor=cursor,
     )
     return JsonResponse({"items": [_shown(row) for row in rows], "next_cursor": after})
 

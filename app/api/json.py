@@ -10,7 +10,11 @@ from starlette.responses import JSONResponse
 
 class JsonResponse(JSONResponse):
     def render(self, content: Any) -> bytes:  # Any: whatever orjson can say
-        return orjson.dumps(content, default=_say, option=orjson.OPT_UTC_Z)
+        return to_json(content)
+
+
+def to_json(content: Any) -> bytes:  # Any: whatever orjson can say, points, asyncpg's UUIDs
+    return orjson.dumps(content, default=_say, option=orjson.OPT_UTC_Z)
 
 
 def _say(value: object) -> object:

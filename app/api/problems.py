@@ -23,6 +23,7 @@ _STATUS: dict[type[AppError], int] = {
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
     errors.TooLarge: 413,
+    errors.TooBusy: 429,
     errors.Unavailable: 503,
 }
 _log = structlog.get_logger()
@@ -76,11 +77,16 @@ def install(app: FastAPI) -> None:
 
 async def _app_error(_: Request, fault: Exception) -> Response:
     assert isinstance(fault, AppError)
+    return answer_to(fault)
+
+
+def answer_to(fault: AppError) -> Response:
+    """The problem that an error of ours is answered with."""
     status = _STATUS.get(type(fault), 500)
     headers = {}
     if isinstance(fault, errors.NotAuthenticated):
         headers["WWW-Authenticate"] = 'Bearer, Basic realm="leadtally"'
-    if isinstance(fault, errors.Unavailable):
+    if isinstance(fault, errors.Unavailable | errors.TooBusy):
         headers["Retry-After"] = "1"
     faults: Sequence[Fault] = ()
     if isinstance(fault, errors.InvalidInput):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, status
@@ -17,7 +17,7 @@ from app.api.json import JsonResponse
 from app.api.rules import VersionRule
 from app.api.rules import shown as shown_rule
 from app.api.services import Kit
-from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape
+from app.api.shapes import Cursor, Limit, Line, Page, Points, Prose, Shape, sensible
 from app.engine import adjustments, replay
 from app.engine.adjustments import AdjustmentKind, Wanted
 from app.engine.explain import Contribution, Explanation
@@ -28,16 +28,6 @@ from app.errors import Fault, InvalidInput, NotFound
 from app.store import pages, scores
 
 router = APIRouter(prefix="/v1/contacts/{contact_id}", tags=["Scores"])
-
-
-Moment = TypeVar("Moment", bound=date)
-
-
-def sensible(moment: Moment) -> Moment:
-    """A day or an instant that calendars agree on, with room for windows on both sides."""
-    if not 1900 <= moment.year < 3000:
-        raise ValueError("expected a moment between the years 1900 and 2999")
-    return moment
 
 
 def _moment(said: object) -> object:
@@ -53,7 +43,6 @@ def _moment(said: object) -> object:
     return sensible(moment)
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(sensible)]
 AsOf = Annotated[
     AwareDatetime | date | None,
     BeforeValidator(_moment),

@@ -1,11 +1,13 @@
 """Shapes that several resources share."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +22,7 @@ from app.engine.identity import normal_email
 from app.engine.properties import check_properties, to_text
 
 T = TypeVar("T")
+Moment = TypeVar("Moment", bound=date)
 
 
 class Shape(BaseModel):
@@ -41,6 +44,14 @@ def _properties(properties: dict[str, Any]) -> dict[str, Any]:
     return properties
 
 
+def sensible(moment: Moment) -> Moment:
+    """A day or an instant that calendars agree on, with room for windows on both sides."""
+    if not 1900 <= moment.year < 3000:
+        raise ValueError("expected a moment between the years 1900 and 2999")
+    return moment
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(sensible)]
 # No NUL, which Postgres cannot hold; checked by Pydantic's own compiled code, for these are read by the thousand.
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 Prose = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]

@@ -21,7 +21,7 @@ from app.engine.hygiene import SoftPolicy
 from app.engine.ingest import NewEvent
 from app.engine.plan import Plans
 from app.engine.transactions import committed
-from app.errors import Unavailable
+from app.errors import TooBusy, Unavailable
 from app.store.db import Database
 
 MAX_BATCH = 5_000
@@ -77,12 +77,12 @@ class Batcher:
     async def submit(self, events: Sequence[NewEvent]) -> Outcome:
         """Returns once the events are stored and scored.
 
-        Raises Unavailable if too many wait already, or if the database stays out of reach.
+        Raises TooBusy if too many wait already, Unavailable if the database stays out of reach.
         """
         if not events:
             return Outcome(0, 0, {})
         if self._pending + len(events) > MAX_PENDING:
-            raise Unavailable("more events wait than can be stored just now")
+            raise TooBusy("more events wait than can be stored just now; send these again in a second")
         request = _Request(events, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         self._pending += len(events)

@@ -4,8 +4,9 @@
 expressions. A transaction uses one of them, never both.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Self, TypeAlias
 
 import asyncpg
@@ -20,6 +21,11 @@ from sqlalchemy.sql.expression import ClauseElement
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+Execute: TypeAlias = Callable[..., Awaitable[int]]
+"""Runs a statement with its values in a transaction; returns how many rows it touched."""
+on_commit: ContextVar[Callable[[Execute], Awaitable[None]] | None] = ContextVar("on_commit", default=None)
+"""What whoever opens transactions in this context adds to each as its last statement."""
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
@@ -94,12 +100,25 @@ class Database:
         """A session over table objects; it commits when the block ends without an exception."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+            if (note := on_commit.get()) is not None:
+                connection = await session.connection()
+
+                async def by_driver(statement: str, *values: object) -> int:
+                    return (await connection.exec_driver_sql(statement, values)).rowcount
+
+                await note(by_driver)
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[Connection]:
         """A transaction on the hot pool that commits when the block ends without an exception."""
         async with self.hot.acquire() as connection, connection.transaction():
             yield connection
+            if (note := on_commit.get()) is not None:
+
+                async def by_hand(statement: str, *values: object) -> int:
+                    return int((await connection.execute(statement, *values)).rpartition(" ")[2])
+
+                await note(by_hand)
 
 
 # An InternalClientError is what asyncpg raises when the server ends a connection between two statements.

@@ -62,6 +62,26 @@ class ApiKey(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("name", name="api_key_name"),)
 
 
+class IdempotentCall(SQLModel, table=True):
+    """A call that carried an Idempotency-Key, and what was answered: `store/idempotency.py`."""
+
+    __tablename__ = "idempotent_call"
+
+    caller: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    """The hash of the API key: keys of two callers have nothing to do with each other."""
+    key: str = words(primary_key=True)
+    fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """The hash of what was asked."""
+    began_at: datetime = instant()
+    took_effect: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    status: int | None = Field(default=None, sa_type=SmallInteger)
+    """None while the answer is not known."""
+    headers: dict[str, str] | None = Field(default=None, sa_column=Column(JSONB, nullable=True))
+    body: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+
+    __table_args__ = (Index("idempotent_call_began", "began_at"),)
+
+
 class Worker(SQLModel, table=True):
     """A worker that lives says so here every few seconds; readiness asks."""
 
