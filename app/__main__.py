@@ -1,4 +1,4 @@
-"""The command line: serve, worker, migrate, keys, import, models, verify, demo."""
+"""The command line: serve, worker, migrate, keys, import, models, sources, bounces, suppressions, verify, demo."""
 
 import asyncio
 import shlex
@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.table import Table
 
-from app import clock, demo, models_cli, terminal
+from app import bounces_cli, clock, demo, models_cli, sources_cli, suppressions_cli, terminal
 from app import worker as background
 from app.ending import Ending
 from app.engine import importing, verify
@@ -35,6 +35,9 @@ import_cli = typer.Typer(no_args_is_help=True, help="Bring data in from files.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(import_cli, name="import")
 cli.add_typer(models_cli.cli, name="models")
+cli.add_typer(bounces_cli.cli, name="bounces")
+cli.add_typer(sources_cli.cli, name="sources")
+cli.add_typer(suppressions_cli.cli, name="suppressions")
 
 _SHORT_KEY = 16
 _SHOWN = 50
@@ -81,7 +84,7 @@ def worker() -> None:
         loop = asyncio.get_running_loop()
         ending.obeyed_by(lambda: loop.call_soon_threadsafe(stop.set))
         out.print("The worker runs; stop it with Ctrl-C.")
-        await background.run(database, stop)
+        await background.run(database, stop, settings, terminal.sealer(settings))
 
     ending = Ending()
     terminal.with_database(settings, run, migrated=True, ending=ending)
@@ -162,6 +165,7 @@ def import_contacts(
 
     async def run(database: Database) -> importing.Report:
         policy = SoftPolicy(settings.soft_bounce_limit, settings.soft_bounce_days)
+        plans = Plans(terminal.sealer(settings))
         with file.open("rb") as opened, terminal.bar("Importing") as step:
             size = file.stat().st_size
 
@@ -169,7 +173,7 @@ def import_contacts(
                 step(min(opened.tell(), size), size, f"{report.lines} lines")
 
             return await importing.run(
-                database, Plans(), opened, importing.read_mapping(said), source, policy, on_progress
+                database, plans, opened, importing.read_mapping(said), source, policy, on_progress
             )
 
     report = terminal.with_database(settings, run, migrated=True)

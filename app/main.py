@@ -12,21 +12,33 @@ from pydantic.json_schema import models_json_schema
 
 from app import worker
 from app.api import (
+    bounces,
+    cloudevents,
     conditions,
     contacts,
     events,
+    exports,
     health,
+    hygiene,
     jobs,
     measures,
+    merging,
     models,
     properties,
     rules,
     scores,
     segments,
+    snippet,
+    sources,
+    suppressions,
+    tracking,
+    unsubscribe,
+    webhooks,
     whatif,
 )
 from app.api.edge import Edge
 from app.api.guard import SCHEMES, needs
+from app.api.idempotency import Idempotent
 from app.api.json import JsonResponse
 from app.api.problems import Problem, install
 from app.api.services import Services
@@ -39,6 +51,10 @@ from app.store.db import Database
 from app.store.keys import Scope
 from app.store.vault import vault
 
+_PROBLEM = {
+    "description": "A problem (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 _ABOUT = """
 Events in, scores out. Send what contacts do to `POST /v1/events`, say what it is worth in `/v1/models`, and read
 scores by GraphQL at [`/graphql`](/graphql).
@@ -51,9 +67,9 @@ Every call carries an API key: `Authorization: Bearer lt_…`, or the key as the
 def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
     """The app on the migrated database at `url`. Connections open when it starts and close when it ends."""
     database = Database(url, settings.pool_size)
-    plans = Plans()
     keys = settings.encryption_key
     sealer = vault(None if keys is None else keys.get_secret_value(), settings.data_dir)
+    plans = Plans(sealer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +81,7 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
             gc.collect()
             gc.freeze()
             app.state.services = Services(settings, database, plans, batcher, sealer)
-            working = asyncio.create_task(worker.run(database, stop)) if with_worker else None
+            working = asyncio.create_task(worker.run(database, stop, settings, sealer)) if with_worker else None
             yield
             stop.set()
             if working is not None:
@@ -77,11 +93,16 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
         description=_ABOUT,
         lifespan=lifespan,
         default_response_class=JsonResponse,
-        responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
+        responses={"default": _PROBLEM},
     )
     for resource in (
         events,
+        exports,
+        merging,
         contacts,
+        hygiene,
+        suppressions,
+        unsubscribe,
         properties,
         models,
         rules,
@@ -91,23 +112,31 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
         measures,
         conditions,
         jobs,
+        sources,
+        webhooks,
+        bounces,
+        tracking,
+        cloudevents,
+        snippet,
         health,
     ):
         app.include_router(resource.router)
     read = needs(Scope.READ)
     app.include_router(graphql.build(database, plans, read), prefix="/graphql")
     install(app)
+    app.add_middleware(Idempotent)
     app.add_middleware(Edge)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the shapes of the one endpoint that reads its body itself."""
+    """The OpenAPI document, with the shapes that FastAPI does not see: a body read by its endpoint, and problems."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         template = "#/components/schemas/{model}"
-        _, extra = models_json_schema([(events.EventsIn, "validation")], ref_template=template)
+        unseen: Any = [(events.EventsIn, "validation"), (Problem, "serialization")]
+        _, extra = models_json_schema(unseen, ref_template=template)
         document["components"]["schemas"].update(extra["$defs"])
         document["components"]["securitySchemes"] = SCHEMES
         document["security"] = [{name: []} for name in SCHEMES]

@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+[^?#\s]*$",
+        description="How others reach this service, as https://leads.example.com. Unset: as each call says.",
+    )
     admin_key: SecretStr | None = Field(
         default=None, min_length=1, description="The first admin key, long. Unset: one is made and shown once."
     )
@@ -41,6 +46,12 @@ class Settings(BaseSettings):
     )
     soft_bounce_days: int = Field(
         default=30, ge=1, le=3650, description="Days within which those soft bounces must lie."
+    )
+    inbox_limit: int = Field(
+        default=100_000, ge=1, le=100_000_000, description="Calls of sources that may wait to be read, of 10 kB each."
+    )
+    raw_days: int = Field(
+        default=7, ge=1, le=3650, description="Days for which the calls of sources are kept as they came."
     )
     settle_seconds: int = Field(
         default=0,

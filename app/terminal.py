@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.store import schema
 from app.store.db import Database
 from app.store.embedded import EmbeddedPostgres
+from app.store.vault import Vault, vault
 
 T = TypeVar("T")
 
@@ -93,6 +94,12 @@ def settings() -> Settings:
         raise typer.Exit(2) from None
     logs.configure(settings.log_level, as_json=settings.log_json)
     return settings
+
+
+def sealer(settings: Settings) -> Vault:
+    """The vault by the keys that are set, or by the one in the data folder."""
+    keys = settings.encryption_key
+    return vault(None if keys is None else keys.get_secret_value(), settings.data_dir)
 
 
 def fail(message: str) -> NoReturn:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -14,11 +15,17 @@ from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job, Schedule
 
 from app import clock
-from app.engine import declared, measures, preview, publish, rollout
+from app.engine import declared, marking, measures, preview, publish, rollout
+from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
 from app.engine.sweep import sweep
-from app.store import jobs, workers
+from app.outbound import Outbound
+from app.settings import Settings
+from app.sources import inbox, replays
+from app.sources.draining import Reader
+from app.store import idempotency, jobs, workers
 from app.store.db import Database
+from app.store.vault import Vault
 
 JOBS: dict[str, Callable[[Database, UUID], Awaitable[None]]] = {
     preview.PREVIEW: preview.run,
@@ -27,6 +34,7 @@ JOBS: dict[str, Callable[[Database, UUID], Awaitable[None]]] = {
     publish.TIDY: rollout.run_tidy,
     declared.RETYPE: declared.run_retype,
     measures.FILL: measures.run_fill,
+    replays.REPLAY: replays.run,
 }
 """Topic → what runs. Each takes its job's id, begins where it stopped, and may be run again harmlessly."""
 
@@ -36,35 +44,45 @@ _STALE = timedelta(seconds=10)
 _log = structlog.get_logger()
 
 
-async def run(database: Database, stop: asyncio.Event) -> None:
+async def run(database: Database, stop: asyncio.Event, settings: Settings, vault: Vault | None = None) -> None:
     """Work until `stop` is set; what runs then is finished or left for the next worker to go on with.
 
-    When the database goes away, waits and begins again.
+    When the database goes away, waits and begins again. Without a `vault` nothing sealed is read.
     """
     me = uuids.uuid7()
     while not stop.is_set():
         try:
-            await _work(database, stop, me)
+            await _work(database, stop, me, settings, vault)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ExceptionGroup) as fault:
             _log.warning("the worker lost the database and begins again", fault=type(fault).__name__)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
 
 
-async def _work(database: Database, stop: asyncio.Event, me: UUID) -> None:
+async def _work(database: Database, stop: asyncio.Event, me: UUID, settings: Settings, vault: Vault | None) -> None:
+    async with database.batch() as db:
+        await marking.note_everybody(db)
     queue = PgQueuer.from_asyncpg_pool(database.hot)
-    plans = Plans()
+    plans = Plans(vault)
     # One at a time, over all workers: each job goes through all contacts, and versions become live in their order.
-    for topic, work in JOBS.items():
+    works = dict(JOBS)
+    works[replays.REPLAY] = partial(replays.run, plans=plans)
+    for topic, work in works.items():
         queue.entrypoint(topic, concurrency_limit=1)(_job(database, work))
 
     @queue.schedule("score.sweep", "* * * * *")
     async def _sweep(_: Schedule) -> None:
         swept = await sweep(database, plans)
+        await marking.remark(database, plans)
         async with database.batch() as db:
             await preview.forget_old(db, clock.now() - _PREVIEWS_KEPT)
+            await idempotency.forget_old(db, clock.now())
         if swept:
             _log.info("scores rolled over", contacts=swept)
+
+    @queue.schedule("inbox.tidy", "* * * * *")
+    async def _tidy(_: Schedule) -> None:
+        await inbox.forget(database, clock.now() - timedelta(days=settings.raw_days))
 
     async def beat() -> None:
         while not stop.is_set():
@@ -75,6 +93,8 @@ async def _work(database: Database, stop: asyncio.Event, me: UUID) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(beat())
+        policy = SoftPolicy(settings.soft_bounce_limit, settings.soft_bounce_days)
+        tasks.create_task(Reader(database, plans, policy, Outbound().fetch).drain(stop))
         tasks.create_task(queue.run(heartbeat_timeout=_STALE, dequeue_timeout=timedelta(seconds=5)))
 
 

@@ -1,4 +1,4 @@
-"""Run the benches: `python -m bench [ingest] [single] [scale] [page] [rules]`, on an embedded Postgres of their own."""
+"""Run the benches: `python -m bench [ingest] [single] [mixed] [scale] [page] [rules]`, on a Postgres of their own."""
 
 import argparse
 import asyncio
@@ -24,7 +24,7 @@ from app.api.events import _new, read
 from app.store import schema
 from app.store.db import Database
 from app.store.embedded import EmbeddedPostgres
-from bench import client, engine, world
+from bench import client, engine, sources, world
 from bench.tables import table
 
 _KEY = "lt_bench_key_of_this_run_alone"
@@ -176,6 +176,12 @@ async def scale(bench: Bench) -> None:
     )
 
 
+async def mixed(bench: Bench) -> None:
+    """Webhooks and SDK batches at once."""
+    await bench.grow(100_000)
+    await sources.mixed(bench.database, bench.port, _KEY, bench.people, console)
+
+
 async def _send(bench: Bench, count: int) -> None:
     batches = bench.bodies(count)
     await client.send(bench.port, [client.request("/v1/events", {"events": b}, _KEY) for b in batches], 4)
@@ -263,7 +269,7 @@ async def rules(url: str, people: int) -> None:
         await engine.explaining(database, url, console)
 
 
-BENCHES = {"ingest": ingest, "single": single, "scale": scale, "page": page}
+BENCHES = {"ingest": ingest, "single": single, "mixed": mixed, "scale": scale, "page": page}
 
 
 async def _run(url: str, chosen: list[str]) -> None:

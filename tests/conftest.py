@@ -27,7 +27,11 @@ def server() -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="leadtally-test-", ignore_cleanup_errors=True) as folder:
         embedded = EmbeddedPostgres(Path(folder) / "pg")
-        yield embedded.start()
+        url = embedded.start()
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            asyncio.run(_on(url, f"ALTER SYSTEM SET {setting} = off"))
+        asyncio.run(_on(url, "SELECT pg_reload_conf()"))
+        yield url
         embedded.stop()
 
 
@@ -57,7 +61,7 @@ _CLEAN = "".join(
     for table in (
         "identity", "contact", "activity", "event", "tally", "staged_tally", "score", "counter", "rule",
         "model_version", "scoring_model", "score_change", "contact_past", "adjustment", "segment", "measure",
-        "property",
+        "property", "remark", "merge", "merge_part", "merge_edit", "idempotent_call", "source", "delivery", "suppression", "own_secret",
         "preview_score", "job", "api_key", "worker", "pgqueuer", "pgqueuer_log", "pgqueuer_schedules",
     )
 ) + "UPDATE plan_epoch SET epoch = epoch + 1;"  # fmt: skip

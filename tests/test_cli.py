@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import structlog
 
 from app.__main__ import main
 from app.demo import PEOPLE
+from tests.api.test_bounce_mail import notice
 from tests.processes import Leadtally, environment, free_port, postgres_of, run, short_folder
 
 
@@ -69,7 +71,8 @@ def test_without_a_command_it_says_what_there_is() -> None:
     ended = run("--help")
 
     assert 0 == ended.returncode
-    for command in ("serve", "worker", "migrate", "keys", "import", "models", "verify", "demo"):
+    commands = "serve worker migrate keys import models sources bounces suppressions verify demo"
+    for command in commands.split():
         assert command in ended.stdout
 
 
@@ -87,6 +90,33 @@ def test_the_proof_finds_nothing_until_something_is_wrong(blank: str, here: Here
     assert 1 == wrong.returncode
     assert "1 difference." in wrong.stdout
     assert "score in" in wrong.stdout
+
+
+def test_bounce_mail_is_imported_from_a_maildir_and_from_an_mbox(blank: str, here: Here, tmp_path: Path) -> None:
+    assert 0 == here("demo", DATABASE_URL=blank).returncode
+    [[known]] = fetch(blank, "SELECT email FROM contact WHERE email IS NOT NULL AND NOT bounced LIMIT 1")
+    report = notice(known, "5.1.1", "550 5.1.1 user unknown")
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "box" / part).mkdir(parents=True)
+    (tmp_path / "box" / "new" / "1").write_bytes(report)
+    (tmp_path / "box" / "new" / "2").write_bytes(notice("nobody@example.org", "4.4.1", "451 try later"))
+    (tmp_path / "mbox").write_bytes(b"From MAILER-DAEMON Mon May  4 10:00:00 2026\n" + report + b"\n\n")
+    bounced = f"SELECT count(*) FROM contact WHERE bounced AND email = '{known}'"
+
+    tried = here("bounces", "import", str(tmp_path / "box"), "--dry-run", DATABASE_URL=blank)
+    assert (0, "Messages: 2. Reports to be stored: 1; of addresses nobody has: 1.") == (
+        tried.returncode,
+        tried.stdout.splitlines()[-1],
+    )
+    assert [0] == [row[0] for row in fetch(blank, bounced)]
+    done = here("bounces", "import", str(tmp_path / "box"), DATABASE_URL=blank)
+    assert "hard" in done.stdout
+    assert [1] == [row[0] for row in fetch(blank, bounced)]
+    again = here("bounces", "import", str(tmp_path / "mbox"), DATABASE_URL=blank)
+    assert "Messages: 1. Reports stored: 1" in again.stdout
+    assert [1] == [row[0] for row in fetch(blank, "SELECT count(*) FROM event WHERE source = 'bounce-mail'")]
+    (tmp_path / "none").mkdir()
+    assert "no message" in sentence(here("bounces", "import", str(tmp_path / "none"), DATABASE_URL=blank), 1)
 
 
 def test_keys_are_made_listed_and_revoked(blank: str) -> None:
@@ -238,3 +268,44 @@ def test_a_command_alone_starts_the_embedded_database_and_stops_it() -> None:
         listed = run("keys", "list", LEADTALLY_DATA_DIR=str(server.data))
         assert (0, []) == (listed.returncode, postgres_of(server.data))
         assert made.stdout[:7] in listed.stdout
+
+
+def test_sources_are_made_shown_rotated_switched_replayed_and_deleted(blank: str, here: Here, tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": blank, "LEADTALLY_DATA_DIR": str(tmp_path), "COLUMNS": "200"}
+
+    def sources(*command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        ended = here("sources", *command, **settings)
+        assert code == ended.returncode, ended.stderr
+        return ended
+
+    url = sources("create", "brevo", "mail", "--secret", "swordfish").stdout.strip()
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/v1/webhooks/[0-9a-f-]{36}", url)
+    assert "sendgrid, mailgun" in sentence(sources("create", "pigeon", "x", code=1), 1)
+    assert "the HTTP webhook signing key" in sentence(sources("create", "mailgun", "x", code=1), 1)
+    key = sources("create", "segment", "site").stdout.strip()
+    other = sources("rotate", "site").stdout.strip()
+    assert key != other
+    sources("rotate", "mail", "--secret", "swordfish 2", "--drop-old")
+    sources("disable", "mail")
+    listed = sources("list").stdout
+    assert "off" in listed
+    assert "swordfish" not in listed
+    assert other not in listed
+    sources("enable", "mail")
+
+    fetch(
+        blank,
+        """
+        INSERT INTO delivery (id, source_id, received_at, method, url, headers, body, read_at, rejected)
+        SELECT '018f0000-0000-7000-8000-000000000000', id, now(), 'POST', '', '{}', convert_to(
+            '{"event":"opened","email":"ana@example.com","message-id":"1","ts_event":1714979289}', 'UTF8'
+        ), now(), 1 FROM source WHERE name = 'mail'
+        """,
+    )
+    assert "0 calls were read again" in sources("replay", "--since", "2999-01-01").stdout
+    replayed = sources("replay", "--source", "mail", "--only-faulty").stdout
+    assert "1 calls were read again: 1 new events, 0 rejected" in replayed
+    assert ["email.opened"] == [row[0] for row in fetch(blank, "SELECT type FROM event")]
+    sources("delete", "mail", "--yes")
+    assert "there is no source named 'mail'" in sentence(sources("replay", "--source", "mail", code=1), 1)
+    assert ["site"] == [row[0] for row in fetch(blank, "SELECT name FROM source")]
