@@ -1,4 +1,4 @@
-"""The command line: serve, worker, migrate, keys, import, models, sources, bounces, suppressions, verify, demo."""
+"""The command line: serve, worker, migrate, keys, import, models, sources, bounces, suppressions, sandbox, verify, demo."""
 
 import asyncio
 import shlex
@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.table import Table
 
-from app import bounces_cli, clock, demo, models_cli, sources_cli, suppressions_cli, terminal
+from app import bounces_cli, clock, demo, models_cli, sandbox_cli, sources_cli, suppressions_cli, terminal
 from app import worker as background
 from app.ending import Ending
 from app.engine import importing, verify
@@ -38,6 +38,7 @@ cli.add_typer(models_cli.cli, name="models")
 cli.add_typer(bounces_cli.cli, name="bounces")
 cli.add_typer(sources_cli.cli, name="sources")
 cli.add_typer(suppressions_cli.cli, name="suppressions")
+cli.command("sandbox")(sandbox_cli.serve)
 
 _SHORT_KEY = 16
 _SHOWN = 50

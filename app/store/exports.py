@@ -16,8 +16,9 @@ _FIRST = UUID(int=0)
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 _CONTACTS = f"""
-    SELECT c.id, c.email, c.name, c.stage, c.tags, c.properties, c.opted_out, c.opted_out_at, c.opted_out_reason,
-           c.opted_out_by, c.bounced, c.bounced_at, c.bounced_reason, c.bounced_by, c.bounce_status,
+    SELECT c.id, c.email, c.email_quality, c.name, c.stage, c.tags, c.properties,
+           c.opted_out, c.opted_out_at, c.opted_out_reason, c.opted_out_by,
+           c.bounced, c.bounced_at, c.bounced_reason, c.bounced_by, c.bounce_status,
            nullif(a.last_event_at, '-infinity') AS last_event_at, c.created_at, c.updated_at, i.identities
     FROM contact c
     JOIN activity a ON a.contact_id = c.id
