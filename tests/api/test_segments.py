@@ -219,7 +219,8 @@ async def test_members_are_paged_by_id_each_once_as_the_contact_itself_is_shown(
             break
 
     assert sorted(ids) == [one["id"] for one in found]
-    assert [await api.get(f"/v1/contacts/{one}") for one in sorted(ids)] == found
+    alone = [await api.get(f"/v1/contacts/{one}") for one in sorted(ids)]
+    assert [{**one, "merged": []} for one in found] == alone
     assert ["/cursor"] == pointers(await api.get("/v1/segments/vips/members", 422, cursor="x"))
     assert ["/cursor"] == pointers(await api.get("/v1/segments", 422, cursor="x"))
 
