@@ -1,4 +1,4 @@
-"""The command line: serve, worker, migrate, keys, import, models, sources, bounces, suppressions, sandbox, verify, demo."""
+"""The command line: serve, worker, migrate, keys, import, verify, demo; the others have modules of their own."""
 
 import asyncio
 import shlex

@@ -49,10 +49,19 @@ def short_folder() -> Iterator[Path]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that on Linux nobody else is given while this process lives.
+
+    A socket that never listens holds it; the server binds its own beside that, as both say SO_REUSEADDR.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port: int = holder.getsockname()[1]
+    if sys.platform == "linux":
+        holder.detach()
+    else:
+        holder.close()
+    return port
 
 
 def postgres_of(folder: Path) -> list[psutil.Process]:

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -119,26 +118,22 @@ def test_bounce_mail_is_imported_from_a_maildir_and_from_an_mbox(blank: str, her
     assert "no message" in sentence(here("bounces", "import", str(tmp_path / "none"), DATABASE_URL=blank), 1)
 
 
-def test_keys_are_made_listed_and_revoked(blank: str) -> None:
+def test_keys_are_made_listed_and_revoked(blank: str, here: Here) -> None:
     made = run("keys", "create", "the site", "--scope", "ingest", "--scope", "read", DATABASE_URL=blank)
     secret = made.stdout.strip()
     assert (0, "lt_") == (made.returncode, secret[:3])
     assert secret not in made.stderr
     assert "ingest, read" in made.stderr
 
-    wrong = [
-        ["create", "the site", "--scope", "read"],
-        ["create", "other", "--scope", "everything"],
-        ["revoke", "nobody"],
-    ]
-    with ThreadPoolExecutor(3) as at_once:
-        again, unknown, nobody = at_once.map(lambda command: run("keys", *command, DATABASE_URL=blank), wrong)
+    again = here("keys", "create", "the site", "--scope", "read", DATABASE_URL=blank)
+    unknown = here("keys", "create", "other", "--scope", "everything", DATABASE_URL=blank)
+    nobody = here("keys", "revoke", "nobody", DATABASE_URL=blank)
     assert ("", True) == (again.stdout, "there is a key named 'the site' already" in sentence(again, 1))
     assert "'everything' is not one of" in sentence(unknown, 2)
     assert "there is no key named 'nobody'" in sentence(nobody, 1)
 
-    assert 0 == run("keys", "revoke", "the site", DATABASE_URL=blank).returncode
-    listed = run("keys", "list", DATABASE_URL=blank)
+    assert 0 == here("keys", "revoke", "the site", DATABASE_URL=blank).returncode
+    listed = here("keys", "list", DATABASE_URL=blank)
     assert 0 == listed.returncode
     assert "the site" in listed.stdout
     assert secret[:7] in listed.stdout
@@ -147,17 +142,17 @@ def test_keys_are_made_listed_and_revoked(blank: str) -> None:
     assert ("the site", ["ingest", "read"], True) == tuple(key)
 
 
-def test_migrate_goes_up_and_down(blank: str) -> None:
+def test_migrate_goes_up_and_down(blank: str, here: Here) -> None:
     tables = "SELECT count(*) FROM pg_tables WHERE tablename IN ('contact', 'event', 'pgqueuer')"
 
     assert 0 == run("migrate", DATABASE_URL=blank).returncode
     assert 3 == fetch(blank, tables)[0][0]
-    assert 0 == run("migrate", "base", DATABASE_URL=blank).returncode
+    assert 0 == here("migrate", "base", DATABASE_URL=blank).returncode
     assert 0 == fetch(blank, tables)[0][0]
-    assert "no such revision" in sentence(run("migrate", "nowhere", DATABASE_URL=blank), 1)
+    assert "no such revision" in sentence(here("migrate", "nowhere", DATABASE_URL=blank), 1)
 
 
-def test_contacts_are_imported_and_wrong_lines_are_listed(blank: str, tmp_path: Path) -> None:
+def test_contacts_are_imported_and_wrong_lines_are_listed(blank: str, here: Here, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("Mail,Visits,Notes\nada@example.com,7,x\nnobody,1,\nbob@example.com,many,\n", encoding="utf-8")
     mapping = '{"Mail": "email", "Visits": "properties.visits:number", "Notes": null}'
@@ -175,7 +170,7 @@ def test_contacts_are_imported_and_wrong_lines_are_listed(blank: str, tmp_path: 
     ]
 
     file.write_text("Mail\nada@example.com\n", encoding="utf-8")
-    ended = run("import", "contacts", str(file), "--map", '{"Mail": "email"}', DATABASE_URL=blank)
+    ended = here("import", "contacts", str(file), "--map", '{"Mail": "email"}', DATABASE_URL=blank)
     assert 0 == ended.returncode
 
 
@@ -194,7 +189,7 @@ def test_an_import_that_cannot_be_says_why(here: Here, blank: str, tmp_path: Pat
     assert "does not exist" in sentence(here("import", "contacts", "nowhere.csv", DATABASE_URL=blank), 2)
 
 
-def test_the_demo_fills_an_empty_workspace_and_no_other(blank: str) -> None:
+def test_the_demo_fills_an_empty_workspace_and_no_other(blank: str, here: Here) -> None:
     first = run("demo", DATABASE_URL=blank)
     assert (0, True) == (first.returncode, "Filling the demo workspace: 100 %" in first.stderr)
     assert f"{PEOPLE} people" in first.stdout
@@ -206,7 +201,7 @@ def test_the_demo_fills_an_empty_workspace_and_no_other(blank: str) -> None:
     assert hot["hot"] > 20
     assert hot["bad"] > 10
 
-    second = run("demo", DATABASE_URL=blank)
+    second = here("demo", DATABASE_URL=blank)
     assert (1, True) == (second.returncode, "the workspace is not empty" in second.stderr)
     assert PEOPLE == fetch(blank, "SELECT count(*) FROM contact")[0][0]
 
@@ -229,8 +224,8 @@ def test_a_database_that_cannot_be_reached_is_a_sentence(here: Here) -> None:
         assert "cannot reach the database" in sentence(ended, 1)
 
 
-def test_a_database_that_is_not_there_or_refuses_us_is_a_sentence(blank: str) -> None:
-    ended = run("keys", "list", DATABASE_URL=blank.replace("leadtally_test_", "leadtally_none_"))
+def test_a_database_that_is_not_there_or_refuses_us_is_a_sentence(blank: str, here: Here) -> None:
+    ended = here("keys", "list", DATABASE_URL=blank.replace("leadtally_test_", "leadtally_none_"))
 
     assert "does not exist" in sentence(ended, 1)
 

@@ -32,7 +32,7 @@ from app.files.notation import Entry, Rows, Said
 from app.store import workers
 from app.store.db import Database
 from app.worker import JOBS
-from tests.processes import LEADTALLY, environment, run
+from tests.processes import LEADTALLY, environment
 from tests.test_cli import Here
 from tests.test_cli import here as in_this_process
 
@@ -727,7 +727,9 @@ def test_the_ready_made_models_are_listed_and_shown(here: Here) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code", "is_applied"), [(b"n\n", 1, False), (b"y\n", 0, True)])
-def test_on_a_terminal_it_asks(blank: str, tmp_path: Path, answer: bytes, code: int, is_applied: bool) -> None:
+def test_on_a_terminal_it_asks(
+    here: Here, blank: str, tmp_path: Path, answer: bytes, code: int, is_applied: bool
+) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [LEADTALLY, "models", "apply", file(tmp_path, BASE)],
@@ -742,4 +744,4 @@ def test_on_a_terminal_it_asks(blank: str, tmp_path: Path, answer: bytes, code: 
     os.close(ours)
     os.close(theirs)
     assert (code, True) == (process.returncode, b"Apply this? [y/N]: " in output)
-    assert (BASE if is_applied else "") == run("models", "export", DATABASE_URL=blank).stdout
+    assert (BASE if is_applied else "") == here("models", "export", DATABASE_URL=blank).stdout

@@ -134,6 +134,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made / "bin"
 
 
+@pytest.mark.xdist_group("image")  # or each process would install its own
 def test_the_installed_image_serves_and_works_on_a_fresh_database(installed: Path, blank: str) -> None:
     entrypoint = json.loads(instructions("ENTRYPOINT")[0])
     [command] = json.loads(instructions("CMD")[-1])
@@ -166,6 +167,7 @@ def test_the_installed_image_serves_and_works_on_a_fresh_database(installed: Pat
         assert all("event" in json.loads(line) for line in logged)
 
 
+@pytest.mark.xdist_group("image")
 def test_the_installed_image_has_what_it_needs_and_no_tool_of_ours(installed: Path) -> None:
     listed = subprocess.run(
         [installed / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True

@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -67,7 +66,7 @@ def curl_of(server: Leadtally) -> str:
 
 
 def test_the_first_start_shows_all_that_a_stranger_needs_and_the_second_keeps_all_data(
-    demo: Leadtally, capsys: pytest.CaptureFixture[str]
+    demo: Leadtally, record_property: Callable[[str, object], None]
 ) -> None:
     took = {"first": demo.start().ready()}
     key = demo.key
@@ -102,8 +101,7 @@ def test_the_first_start_shows_all_that_a_stranger_needs_and_the_second_keeps_al
 
     assert 0 == demo.end(signal.SIGINT)
     assert [] == postgres_of(demo.data)
-    with capsys.disabled():
-        sys.stdout.write("\nready after " + ", ".join(f"{s:.2f} s at the {n} start" for n, s in took.items()) + "\n")
+    record_property("ready after", ", ".join(f"{s:.2f} s at the {n} start" for n, s in took.items()))
 
 
 def test_a_given_key_is_the_first_key_and_an_empty_start_is_empty(empty: Leadtally) -> None:

@@ -300,16 +300,20 @@ _FUZZ = settings(
 
 async def _world(api: Api) -> dict[str, str]:
     """Published models, a rule, a preview and a contact to try things on; asking again finds the same."""
-    if (await api.http.get("/v1/models/engagement")).status_code == 404:
+    if not await api.fetchval("SELECT true FROM scoring_model WHERE key = 'engagement'"):
         await api.model("fit", profile_rule("contact.properties.x", ">", 0, 5))
         await api.model("engagement", event_rule("page.viewed", 1), profile_rule("contact.bounced", "=", True, -1))
         await api.patch("/v1/models/engagement", {"groups": [{"name": "g", "max_points": 10}]})
+        await api.http.post("/v1/contacts", json={"user_id": "the one", "properties": {"x": 7}})
         await api.send({"type": "page.viewed", "contact": {"user_id": "the one"}, "properties": {"x": 1}})
         await api.work((await api.post("/v1/models/fit/preview", status=202))["job_id"])
-    contact = (await api.http.post("/v1/contacts", json={"user_id": "the one", "properties": {"x": 7}})).json()["id"]
-    rules = (await api.get("/v1/models/engagement/rules"))["items"]
-    preview = await api.fetchval("SELECT id FROM job WHERE kind = 'model.preview'")
-    return {"contact": contact, "rule": rules[0]["id"], "preview": str(preview)}
+    rule = "SELECT min(r.id::text) FROM rule r JOIN scoring_model m ON m.id = r.model_id WHERE m.key = 'engagement'"
+    preview = "SELECT id FROM job WHERE kind = 'model.preview'"
+    return {
+        "contact": str(await api.id_of("the one", "user_id")),
+        "rule": await api.fetchval(rule),
+        "preview": str(await api.fetchval(preview)),
+    }
 
 
 @_FUZZ

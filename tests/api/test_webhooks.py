@@ -71,7 +71,10 @@ async def test_a_provider_that_only_looks_is_told_that_somebody_is_there(api: Ap
         assert 404 == (await http.request(method, f"/v1/webhooks/{uuid4()}")).status_code
 
 
-@pytest.mark.parametrize("name", ["x", str(uuid4()), "%00", "🙈", "018f0000-0000-7000-8000-00000000000g", "a" * 5000])
+@pytest.mark.parametrize(
+    "name",
+    ["x", "018f0000-0000-7000-8000-000000000000", "%00", "🙈", "018f0000-0000-7000-8000-00000000000g", "a" * 5000],
+)
 async def test_nobody_is_at_any_other_address(api: Api, name: str) -> None:
     assert 404 == (await api.http.post(f"/v1/webhooks/{name}", content=b"[]")).status_code
 
@@ -168,6 +171,7 @@ async def test_a_body_may_be_gzipped(api: Api) -> None:
         ("br", b"[]", 422),
         ("gzip, gzip", b"[]", 422),
     ],
+    ids=["small", "in two parts", "deflated", "plain", "not zipped", "cut off", "more behind", "br", "zipped twice"],
 )
 async def test_what_is_too_large_or_no_gzip_is_refused(api: Api, encoding: str, content: bytes, status: int) -> None:
     url = await made(api, "brevo")

@@ -209,7 +209,7 @@ async def erase_often(world: World, finished: asyncio.Event) -> None:
 
 async def waiting(world: World, count: int) -> None:
     """Until so many transactions wait for a lock."""
-    waiters = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+    waiters = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(5):
         while await world.value(waiters) < count:  # noqa: ASYNC110 - what is waited for happens in Postgres
             await asyncio.sleep(0.01)

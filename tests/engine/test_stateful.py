@@ -639,8 +639,9 @@ async def counting(world: World) -> AsyncIterator[None]:
 
 async def are_waiting(world: World, count: int) -> None:
     """Until so many transactions wait for a lock."""
+    waiters = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(5):
-        while await world.value("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") < count:  # noqa: ASYNC110 - what is waited for happens in Postgres
+        while await world.value(waiters) < count:  # noqa: ASYNC110 - what is waited for happens in Postgres
             await asyncio.sleep(0.01)
 
 

@@ -216,7 +216,6 @@ async def test_a_genuine_call_is_let_in_by_any_of_the_secrets(secrets: list[str]
         (signed(), [secret(rsa.generate_private_key(65537, 2048))], "is not the public key of a Signed Event Webhook"),
         (signed(), [], "the source has no secret"),
     ],
-    ids=str,
 )
 async def test_a_forged_call_is_refused_with_the_reason(request_: Request, secrets: list[str], why: str) -> None:
     assert why in str(await refusal(PROVIDER, request_, *secrets))

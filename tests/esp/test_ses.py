@@ -345,7 +345,6 @@ CONFIRMATION = {"Type": "SubscriptionConfirmation", "Token": "23", "SubscribeURL
         signed(CONFIRMATION),
         signed({**CONFIRMATION, "Type": "UnsubscribeConfirmation"}),
     ],
-    ids=str,
 )
 async def test_what_sns_signed_is_let_in(body: dict[str, Any]) -> None:
     assert await refused(in_json(body)) is None
@@ -381,7 +380,6 @@ async def test_what_sns_signed_is_let_in(body: dict[str, Any]) -> None:
         ),
         ([], "the body is not a message of SNS"),
     ],
-    ids=str,
 )
 async def test_what_sns_did_not_sign_is_refused_with_the_reason(body: object, why: str) -> None:
     assert why in str(await refused(in_json(body)))

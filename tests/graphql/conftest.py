@@ -18,14 +18,15 @@ Ask: TypeAlias = Callable[..., Awaitable[dict[str, Any]]]
 _STATUS = {NotAuthenticated: 401, NotAllowed: 403, InvalidInput: 422}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plans() -> Plans:
+    """One for all tests, as a process has: each test's empty workspace is a change that it notices."""
     return Plans()
 
 
-@pytest.fixture
-async def client(database: Database, plans: Plans) -> AsyncIterator[AsyncClient]:
-    """Sends the key `good`. The app answers 500 for any exception that nobody handles."""
+@pytest.fixture(scope="session")
+def app(migrated: Database, plans: Plans) -> FastAPI:
+    """Built once: to build the schema takes longer than most tests do."""
 
     async def authenticate(request: Request) -> None:
         match request.headers.get("authorization"):
@@ -40,8 +41,14 @@ async def client(database: Database, plans: Plans) -> AsyncIterator[AsyncClient]
         return JSONResponse({"code": fault.code, "detail": str(fault)}, status_code=_STATUS[type(fault)])
 
     app = FastAPI()
-    app.include_router(router.build(database, plans, authenticate), prefix="/graphql")
+    app.include_router(router.build(migrated, plans, authenticate), prefix="/graphql")
     app.add_exception_handler(AppError, problem)
+    return app
+
+
+@pytest.fixture
+async def client(app: FastAPI, database: Database) -> AsyncIterator[AsyncClient]:
+    """Sends the key `good`. The app answers 500 for any exception that nobody handles."""
     transport = ASGITransport(app, raise_app_exceptions=False)
     async with AsyncClient(
         transport=transport, base_url="http://test", headers={"authorization": "Bearer good"}
