@@ -1,7 +1,8 @@
 """One migrated database per test process: on an embedded Postgres of its own, or beside `DATABASE_URL`. Real commits.
 
-The whole suite is spread over as many processes as there are cores, any test to any of them; a part of it, named on the
-command line, runs in one, which begins sooner.
+The whole suite is spread over as many processes as there are cores, any test to any of them; so no test may lean on
+another, and parameters must have the same names in every process. A part of the suite, named on the command line, runs
+in one process, which begins sooner.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 LEADTALLY = Path(sys.executable).parent / "leadtally"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 _OURS = {"DATABASE_URL", "PYTHONPATH", "PYTHONHOME"}
 

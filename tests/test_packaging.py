@@ -106,7 +106,7 @@ def test_the_health_check_is_the_servers_alone() -> None:
 # --- what the image would do ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` of a clean virtual environment in which the Dockerfile's install command ran."""
     context = tmp_path_factory.mktemp("image")
@@ -134,8 +134,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made / "bin"
 
 
-@pytest.mark.xdist_group("image")  # or each process would install its own
-def test_the_installed_image_serves_and_works_on_a_fresh_database(installed: Path, blank: str) -> None:
+def test_the_installed_image_has_what_it_needs_and_no_tool_of_ours_and_works_on_a_fresh_database(
+    installed: Path, blank: str
+) -> None:
+    """One test, as to install takes long, and the next could be in another process."""
+    listed = subprocess.run(
+        [installed / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True
+    )
+    versions = {normal(one["name"]): one["version"] for one in json.loads(listed.stdout)}
+    locked = pins(LOCK)
+    ours = {name: version for name, version in versions.items() if name not in ("pip", "leadtally", "setuptools")}
+
+    assert ours == {name: locked.get(name) for name in ours}
+    assert not {"pytest", "ruff", "mypy", "hypothesis"} & versions.keys()
+
     entrypoint = json.loads(instructions("ENTRYPOINT")[0])
     [command] = json.loads(instructions("CMD")[-1])
     image = dict(pair.split("=", 1) for line in instructions("ENV") for pair in line.split())
@@ -165,16 +177,3 @@ def test_the_installed_image_serves_and_works_on_a_fresh_database(installed: Pat
         logged = [line for line in server.output.splitlines() if line.startswith("{")]
         assert logged
         assert all("event" in json.loads(line) for line in logged)
-
-
-@pytest.mark.xdist_group("image")
-def test_the_installed_image_has_what_it_needs_and_no_tool_of_ours(installed: Path) -> None:
-    listed = subprocess.run(
-        [installed / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True
-    )
-    versions = {normal(one["name"]): one["version"] for one in json.loads(listed.stdout)}
-    locked = pins(LOCK)
-    ours = {name: version for name, version in versions.items() if name not in ("pip", "leadtally", "setuptools")}
-
-    assert ours == {name: locked.get(name) for name in ours}
-    assert not {"pytest", "ruff", "mypy", "hypothesis"} & versions.keys()
