@@ -334,6 +334,7 @@ def person(random: Random) -> dict[str, Any]:  # Any: JSON
         "tags": random.choice([[], ["vip"], ["a", "Vip"]]),
         "properties": properties,
         "opted_out": random.choice([True, False]),
+        "bounce_status": random.choice(["none", "soft", "hard"]),
         "created_at": random.choice([None, "2026-05-15T00:00:00Z", "2026-05-03T12:00:00+02:00"]),
     }
 
