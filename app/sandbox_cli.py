@@ -9,8 +9,6 @@ import uvicorn
 
 from app import terminal
 from app.ending import Ending
-from app.sandbox.people import people
-from app.sandbox.server import build, stand_ins
 from app.terminal import err
 
 _MOST_PEOPLE = 1_000_000
@@ -25,6 +23,9 @@ def serve(
     ),
 ) -> None:
     """Serve stand-in CRMs with made-up people, and print as JSON how to reach each. All is gone when it ends."""
+    from app.sandbox.people import people  # here, for every command would pay for it
+    from app.sandbox.server import build, stand_ins
+
     with Ending() as ending, _listening(host, port) as listener:
         base = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         served = stand_ins()

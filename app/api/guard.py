@@ -27,7 +27,9 @@ SCHEMES = {
 
 async def caller(request: Request) -> Key:
     """The key that the request carries. Raises NotAuthenticated."""
-    secret = _secret(request.headers.get("authorization", ""))
+    secret = secret_in(request.headers.get("authorization", ""))
+    if secret is None:
+        raise NotAuthenticated("send an API key: 'Authorization: Bearer lt_…', or as the user name of HTTP Basic")
     database = (await services(request)).database
     entry = (id(database), secret)
     known = _known.get(entry)
@@ -57,16 +59,15 @@ Reader = Annotated[Key, Depends(needs(Scope.READ))]
 Writer = Annotated[Key, Depends(needs(Scope.WRITE))]
 
 
-def _secret(header: str) -> str:
+def secret_in(header: str) -> str | None:
+    """What an `Authorization` carries: a bearer token, or the user name of HTTP Basic, also without the colon."""
     scheme, _, rest = header.partition(" ")
     match scheme.lower():
-        case "bearer" if rest.strip():
-            return rest.strip()
+        case "bearer":
+            return rest.strip() or None
         case "basic":
             try:
-                user = base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+                return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0] or None
             except (binascii.Error, UnicodeDecodeError):
-                user = ""
-            if user:
-                return user
-    raise NotAuthenticated("send an API key: 'Authorization: Bearer lt_…', or as the user name of HTTP Basic")
+                return None
+    return None

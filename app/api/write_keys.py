@@ -1,12 +1,11 @@
 """Who calls with the write key of a source, which SDKs put in various places; and what they call is kept raw."""
 
-import base64
-import binascii
 from collections.abc import Collection
 
 from fastapi import HTTPException, Request
 
 from app import clock
+from app.api.guard import secret_in
 from app.api.services import Services
 from app.errors import NotAuthenticated, NotFound, TooBusy
 from app.esp.shapes import Request as Call
@@ -15,17 +14,7 @@ from app.sources.registry import Source
 
 
 def in_header(request: Request) -> str | None:
-    """A bearer token, or the user name of HTTP Basic, also of one without the colon after it."""
-    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
-    match scheme.lower():
-        case "bearer":
-            return rest.strip() or None
-        case "basic":
-            try:
-                return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0] or None
-            except (binascii.Error, UnicodeDecodeError):
-                return None
-    return None
+    return secret_in(request.headers.get("authorization", ""))
 
 
 async def source_of(key: str | None, kit: Services, kinds: Collection[str]) -> Source:

@@ -43,7 +43,7 @@ class Ref(NamedTuple):
     def named(self) -> list[Key]:
         """What is given and may decide, strongest first."""
         given = ((USER, self.user_id), (EMAIL, self.email), (EMAIL, self.new_email), (ANONYMOUS, self.anonymous_id))
-        return [key for key in given if key[1] is not None]  # type: ignore[misc]  # mypy narrows no tuple's part
+        return [(kind, value) for kind, value in given if value is not None]
 
     def before(self) -> list[Key]:
         """What the previous id may be."""

@@ -52,9 +52,9 @@ class LineError(NamedTuple):
 
 
 @dataclass
-class Report:
-    created: int = 0
-    updated: int = 0
+class FaultyLines:
+    """Lines of a file that are wrong; of these the first."""
+
     failed: int = 0
     errors: list[LineError] = field(default_factory=list)
 
@@ -62,6 +62,12 @@ class Report:
         self.failed += 1
         if len(self.errors) < _ERRORS_KEPT:
             self.errors.append(error)
+
+
+@dataclass
+class Report(FaultyLines):
+    created: int = 0
+    updated: int = 0
 
     @property
     def lines(self) -> int:

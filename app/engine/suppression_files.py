@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
@@ -12,7 +12,7 @@ import orjson
 from app import clock
 from app.engine.conditions import is_clean
 from app.engine.identity import normal_email
-from app.engine.importing import LineError
+from app.engine.importing import FaultyLines, LineError
 from app.engine.suppressions import Kind, Reason, normal_domain
 from app.engine.transactions import committed
 from app.errors import Fault, InvalidInput
@@ -21,7 +21,6 @@ from app.store.db import Database
 from app.store.suppressions import Entry, Listed, Place, Wanted
 
 _CHUNK = 1_000
-_ERRORS_KEPT = 1_000
 _MAX_NOTE = 2_000
 _COLUMNS = {
     **dict.fromkeys(("address", "email", "e_mail", "email_address", "mail"), "address"),
@@ -32,17 +31,9 @@ _COLUMNS = {
 
 
 @dataclass
-class Report:
+class Report(FaultyLines):
     added: int = 0
     known: int = 0
-    failed: int = 0
-    errors: list[LineError] = field(default_factory=list)
-    """The first of them."""
-
-    def refuse(self, error: LineError) -> None:
-        self.failed += 1
-        if len(self.errors) < _ERRORS_KEPT:
-            self.errors.append(error)
 
     @property
     def lines(self) -> int:

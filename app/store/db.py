@@ -90,12 +90,6 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits when the block ends without an exception."""
-        async with self.engine.begin() as connection:
-            yield connection
-
-    @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A session over table objects; it commits when the block ends without an exception."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():

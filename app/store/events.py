@@ -51,10 +51,12 @@ async def page(
             query = query.where(column == wanted)
     if since is not None:
         query = query.where(_event.c.occurred_at >= since)
-    if until is not None:
+    # The upper bound is said once: of two, an index may be walked from the wrong one.
+    place = None if cursor is None else _place(cursor)
+    if place is not None and (until is None or place[0] < until):
+        query = query.where(tuple_(_event.c.occurred_at, _event.c.id) < tuple_(*place))
+    elif until is not None:
         query = query.where(_event.c.occurred_at < until)
-    if cursor is not None:
-        query = query.where(tuple_(_event.c.occurred_at, _event.c.id) < _place(cursor))
     query = query.order_by(_event.c.occurred_at.desc(), _event.c.id.desc()).limit(limit + 1)
     async with database.read() as connection:
         rows = [Listed(*row) for row in await connection.execute(query)]
@@ -64,9 +66,9 @@ async def page(
     return rows[:limit], pages.encode(last.occurred_at.isoformat(), str(last.id))
 
 
-def _place(cursor: str) -> Any:
+def _place(cursor: str) -> tuple[datetime, UUID]:
     occurred_at, event = pages.decode(cursor, 2)
     try:
-        return tuple_(datetime.fromisoformat(occurred_at).astimezone(UTC), UUID(event))
+        return datetime.fromisoformat(occurred_at).astimezone(UTC), UUID(event)
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise InvalidInput(pages.bad_cursor()) from None

@@ -60,7 +60,7 @@ async def events(
     database: Database, *, since: datetime | None, until: datetime | None, type_: str | None, source: str | None
 ) -> AsyncIterator[Sequence[asyncpg.Record]]:
     """All events that occurred at `since` or later and before `until`, of this type and source, the earliest first."""
-    given = {"type =": type_, "source =": source, "occurred_at >=": since, "occurred_at <": until}
+    given = {"type =": type_, "source =": source, "occurred_at <": until}
     asked = [(test, value) for test, value in given.items() if value is not None]
     where = [f"AND e.{test} ${place}" for place, (test, _) in enumerate(asked, 3)]
     query = f"""
@@ -69,7 +69,8 @@ async def events(
         FROM event e WHERE (e.occurred_at, e.id) > ($1, $2) {" ".join(where)}
         ORDER BY e.occurred_at, e.id LIMIT {_CHUNK}
     """
-    last: tuple[datetime, UUID] = (_LONG_AGO, _FIRST)
+    # Where to begin is said once: of two lower bounds an index may be walked from the wrong one.
+    last: tuple[datetime, UUID] = (since or _LONG_AGO, _FIRST)
     while rows := await _rows(database, query, *last, *(value for _, value in asked)):
         yield rows
         last = rows[-1]["occurred_at"], rows[-1]["id"]

@@ -8,14 +8,17 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from app.engine import ingest
+from app.engine.identity import Ref
 from app.engine.plan import load
 from app.store.db import Database, Statement
 from tests.engine import reference
-from tests.engine.worlds import NOON, World, event, is_type, per_event, profile
+from tests.engine.worlds import NOON, POLICY, World, event, is_type, per_event, profile
 
 Node = dict[str, Any]  # Any: a plan is JSON
 
 
+MAIL = ["email.sent", "email.delivered", "email.opened", "email.clicked"]
 LEAD = {"field": "contact.stage", "operator": "=", "value": "lead"}
 EVERY_KIND = [
     reference.Rule("event", is_type("a"), Decimal(5), distinct_by="event.properties.campaign", max_count=3),
@@ -58,6 +61,50 @@ async def test_every_table_is_read_by_key_even_with_a_plan_made_while_it_was_emp
 
     assert {"activity", "contact", "score", "tally"} <= {node["Relation Name"] for node in met}
     assert [] == [node for node in met if "Index Cond" not in node and node["Node Type"] != "Bitmap Heap Scan"]
+
+
+async def test_what_a_batch_of_all_that_can_happen_reads_does_not_grow_with_the_tables(database: Database) -> None:
+    world = World(database)
+    human = {"field": "event.human", "operator": "=", "value": True}
+    await world.publish("m", per_event(human, 5, window=30), profile("contact.bounced", "=", True, -100))
+    await _fill(world, 0, 100)
+    few = await _read_by_a_batch(world, "few")
+
+    await _fill(world, 100, 3_000)
+    many = await _read_by_a_batch(world, "many")
+
+    grown = {name: (few.get(name, 0), read) for name, read in many.items() if read > 1.5 * few.get(name, 0) + 50}
+    assert {} == grown
+    assert {"identity", "contact", "event", "activity"} <= many.keys()
+
+
+async def _fill(world: World, first: int, last: int) -> None:
+    """People with some mail each, and visitors who are nobody yet."""
+    people = range(first, last)
+    await world.send(*(event(MAIL[n % 4], f"{n}@example.com", message_id=f"m{n}") for n in people))
+    await world.send(*(event("page.viewed", Ref(anonymous_id=f"a{n}")) for n in people))
+    await world.execute("ANALYZE")
+
+
+async def _read_by_a_batch(world: World, name: str) -> dict[str, int]:
+    """Rows of each table that one batch of mail, words, joins and strangers reads."""
+    events = []
+    for n in range(20):
+        who, message = f"{n}@example.com", {"message_id": f"{name}{n}"}
+        events += [event(type_, who, **message, url=f"https://example.com/{n}") for type_ in MAIL]
+        events += [event("email.bounced", who, bounce="soft", **message), event("email.unsubscribed", who)]
+        events += [event("contact.updated", who, traits={"plan": name}), event("contact.tag_added", who, tag=name)]
+        events += [event("page.viewed", Ref(email=who, anonymous_id=f"a{n if name == 'few' else n + 50}"))]
+        events += [event("email.opened", f"{name}{n}@example.com")]
+    async with world.database.batch() as db:
+        await ingest.accept(db, world.plans, events, world.now, POLICY)
+        rows = await db.fetch(
+            """
+            SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_xact_user_tables
+            WHERE seq_tup_read + coalesce(idx_tup_fetch, 0) > 0
+            """
+        )
+    return {row["relname"]: row["read"] for row in rows}
 
 
 async def _explained(database: Database, statement: Statement | None, given: dict[str, object]) -> list[Node]:
