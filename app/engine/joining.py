@@ -161,7 +161,8 @@ async def note_mail(db: Connection, people: Sequence[UUID], noted: Sequence[UUID
         """
         INSERT INTO remark (contact_id)
         SELECT DISTINCT noted FROM unnest($1::uuid[], $2::uuid[]) AS pair(person, noted)
-        WHERE EXISTS (SELECT FROM event WHERE contact_id = pair.person AND type = ANY($3)) ON CONFLICT DO NOTHING
+        WHERE EXISTS (SELECT FROM event WHERE contact_id = pair.person AND type = ANY($3) OFFSET 0)
+        ON CONFLICT DO NOTHING
         """,
         people,
         noted,
