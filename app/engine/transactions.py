@@ -1,5 +1,6 @@
 """Transactions that begin again when what ended them may pass: another writer, or a database that restarts."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -41,6 +42,9 @@ _again = stamina.AsyncRetryingCaller(
 ).on(PASSING)
 """With waits that double from 20 ms: about five seconds, longer than a Postgres takes to restart."""
 
+_AT_ONCE = 10
+"""Beginnings without a wait between, while contacts are merged or erased under a transaction's hands."""
+
 _log = structlog.get_logger()
 
 
@@ -53,9 +57,16 @@ async def committed(database: Database, work: Callable[[Connection], Awaitable[T
     seconds of waiting, if there is still a passing fault.
     """
 
-    async def attempt() -> T:
+    async def once() -> T:
         async with database.batch() as db:
             return await work(db)
+
+    async def attempt() -> T:
+        # Whoever erased or merged the contact has committed: there is nothing to wait for.
+        for _ in range(_AT_ONCE):
+            with contextlib.suppress(ContactGone):
+                return await once()
+        return await once()
 
     try:
         return await _again(attempt)
