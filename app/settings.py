@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     raw_days: int = Field(
         default=7, ge=1, le=3650, description="Days for which the calls of sources are kept as they came."
     )
+    private_crms: bool = Field(
+        default=False,
+        description="Whether CRMs may be at addresses of this machine and its network, by http: for the sandbox.",
+    )
     settle_seconds: int = Field(
         default=0,
         ge=0,

@@ -10,6 +10,7 @@ from app.store import (  # noqa: F401 - registers the tables
     people_tables,
     service_tables,
     source_tables,
+    sync_tables,
     tables,
 )
 

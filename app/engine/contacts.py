@@ -10,7 +10,7 @@ import uuid_utils.compat as uuids
 
 from app.engine import declared, hygiene, identity, ingest, profiles, suppressions
 from app.engine.hygiene import SoftPolicy
-from app.engine.identity import EMAIL, Ref
+from app.engine.identity import EMAIL, Ref, Resolved
 from app.engine.plan import Plan, Plans
 from app.engine.profiles import distinct, merged
 from app.engine.scoring import Cause
@@ -72,34 +72,69 @@ async def upsert(
     """
     plan = await plans.hold(db)
     read = [(ref, _typed(wanted, plan)) for ref, wanted in changes]
-    refs = dict.fromkeys(ref for ref, wanted in read if isinstance(wanted, Change))
-    who = await identity.resolve(db, refs, now)
-    if who.joins:
-        await ingest.join(db, plan, who, dict.fromkeys(refs, by), now, policy)
-    people = await contacts.load(db, set(who.contacts.values()))
+    met = await meet(db, plan, [ref for ref, wanted in read if isinstance(wanted, Change)], by, now, policy)
+    who, edits = met.who, Edits(met)
     results: list[Upserted | Refused] = []
-    judged: set[UUID] = set()
-    came: dict[str, UUID] = {}
-    edits: list[_Edit] = []
     for ref, wanted in read:
         if isinstance(wanted, Refused):
             results.append(wanted)
             continue
-        owner = who.contacts[ref]
-        holder = who.holders.get((EMAIL, wanted.email)) if wanted.email is not None else None
-        is_conflict = holder not in (None, owner)
-        results.append(Upserted(owner, owner in who.created, is_conflict))
-        if is_conflict:
-            continue
-        if apply(people[owner], wanted, by, now):
-            judged.add(owner)
-        edits.append(_Edit(people[owner], who.origins.get(ref), wanted))
-        if ref.email is not None and (owner in who.attached or owner in judged):
-            came[ref.email] = owner
-    await _note(db, edits, by, now)
-    await _come_back(db, plans, people, came)
-    await _keep(db, plan, people.values(), judged, now, policy)
+        is_conflict = wanted.email is not None and who.holders.get((EMAIL, wanted.email)) not in (
+            None,
+            who.contacts[ref],
+        )
+        results.append(Upserted(who.contacts[ref], who.contacts[ref] in who.created, is_conflict))
+        if not is_conflict:
+            edits.add(ref, wanted, by, now)
+    await edits.keep(db, plans, by, now, policy)
     return results
+
+
+class Met(NamedTuple):
+    """Contacts found or made, and locked, with their rows as they are."""
+
+    plan: Plan
+    who: Resolved
+    people: dict[UUID, Contact]
+
+
+async def meet(db: Connection, plan: Plan, refs: Iterable[Ref], by: str, now: datetime, policy: SoftPolicy) -> Met:
+    """Find or make whom these name, join those whom they say are one, and lock them all.
+
+    The transaction holds the plan. Whoever is met is still to be scored: `Edits.keep` does, with what is said of them.
+    """
+    wanted = dict.fromkeys(refs)
+    who = await identity.resolve(db, wanted, now)
+    if who.joins:
+        await ingest.join(db, plan, who, dict.fromkeys(wanted, by), now, policy)
+    return Met(plan, who, await contacts.load(db, set(who.contacts.values())))
+
+
+class Edits:
+    """What is said of contacts that were met, in order; applied at once to their rows, and kept together."""
+
+    def __init__(self, met: Met) -> None:
+        self._met = met
+        self._edits: list[_Edit] = []
+        self._judged: set[UUID] = set()
+        self._came: dict[str, UUID] = {}
+
+    def add(self, ref: Ref, wanted: Change, by: str, at: datetime) -> None:
+        """Say this of whom `ref` names, as said at `at`. Its address, if any, is theirs or nobody's."""
+        who = self._met.who
+        owner = who.contacts[ref]
+        if apply(self._met.people[owner], wanted, by, at):
+            self._judged.add(owner)
+        self._edits.append(_Edit(self._met.people[owner], who.origins.get(ref), wanted, at))
+        for address in (wanted.email, ref.email, *ref.other_emails):
+            if address is not None and (owner in who.attached or owner in self._judged):
+                self._came[address] = owner
+
+    async def keep(self, db: Connection, plans: Plans, by: str, now: datetime, policy: SoftPolicy) -> None:
+        """Write and score all that were met."""
+        await _note(db, self._edits, by)
+        await _come_back(db, plans, self._met.people, self._came)
+        await _keep(db, self._met.plan, self._met.people.values(), self._judged, now, policy)
 
 
 async def change(
@@ -119,7 +154,7 @@ async def change(
     await lock_existing(db, contact)
     people = await contacts.load(db, [contact])
     judged = {contact} if apply(people[contact], read, by, now) else set()
-    await _note(db, [_Edit(people[contact], None, read)], by, now)
+    await _note(db, [_Edit(people[contact], None, read, now)], by)
     if judged and wanted.email is not None:
         await _come_back(db, plans, people, {wanted.email: contact})
     if "opted_out" in wanted.said and not wanted.opted_out and hygiene.has_complained(people[contact]):
@@ -209,9 +244,11 @@ class _Edit(NamedTuple):
     contact: Contact
     origin: UUID | None
     change: Change
+    at: datetime
+    """When it was said."""
 
 
-async def _note(db: Connection, edits: Sequence[_Edit], by: str, now: datetime) -> None:
+async def _note(db: Connection, edits: Sequence[_Edit], by: str) -> None:
     """Keep the changes of merged contacts, so that who is taken out of one again has what was said of them."""
     people = {one.contact.id for one in edits}
     rows = await db.fetch("SELECT contact_id FROM merge_part WHERE contact_id = ANY($1)", people)
@@ -221,16 +258,16 @@ async def _note(db: Connection, edits: Sequence[_Edit], by: str, now: datetime) 
         await db.execute(
             """
             INSERT INTO merge_edit (contact_id, id, origin, at, by, address, said)
-            SELECT one.contact, one.id, one.origin, $6, $7, one.address, one.said
-            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[])
-                AS one(contact, id, origin, address, said)
+            SELECT one.contact, one.id, one.origin, one.at, $7, one.address, one.said
+            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[], $6::timestamptz[])
+                AS one(contact, id, origin, address, said, at)
             """,
             [one.contact.id for one in noted],
             [uuids.uuid7() for _ in noted],
             [one.origin for one in noted],
             [one.contact.email for one in noted],
             [{**asdict(one.change), "said": sorted(one.change.said)} for one in noted],
-            now,
+            [one.at for one in noted],
             by,
         )
 

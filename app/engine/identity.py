@@ -1,9 +1,9 @@
 """Who an event or a change is about: identities to contacts, new contacts, and the one lock on them.
 
-Order of strength: user_id, email, anonymous_id. A stronger identity decides; weaker ones that nobody holds yet are
-attached to the contact found. Whoever is known by anonymous_ids alone becomes part of the person that a stronger
-identity names beside one of these. An anonymous_id that already belongs to an identified person never pulls another
-identified person in: they get a contact of their own.
+Order of strength: a CRM's record, user_id, email, anonymous_id. A stronger identity decides; weaker ones that nobody
+holds yet are attached to the contact found. Whoever is known by anonymous_ids alone becomes part of the person that a
+stronger identity names beside one of these. An anonymous_id that already belongs to an identified person never pulls
+another identified person in: they get a contact of their own.
 """
 
 import re
@@ -30,7 +30,7 @@ Key: TypeAlias = tuple[str, str]
 
 
 class Ref(NamedTuple):
-    """What a caller knows of a person. At least one of the first three is given; addresses are normalised."""
+    """What a caller knows of a person: an identity at least; addresses are normalised."""
 
     email: str | None = None
     user_id: str | None = None
@@ -39,15 +39,30 @@ class Ref(NamedTuple):
     """The address that took the place of `email`, or came beside it."""
     previous_id: str | None = None
     """An older user_id or anonymous_id of the same person: whoever has it becomes part of the one named."""
+    record: Key | None = None
+    """A record in a CRM, by `record_kind` and its id."""
+    other_emails: tuple[str, ...] = ()
+    """More addresses of the same person, the likelier first."""
 
     def named(self) -> list[Key]:
         """What is given and may decide, strongest first."""
         given = ((USER, self.user_id), (EMAIL, self.email), (EMAIL, self.new_email), (ANONYMOUS, self.anonymous_id))
-        return [(kind, value) for kind, value in given if value is not None]
+        keys = [(kind, value) for kind, value in given if value is not None]
+        if self.record is not None:
+            keys.insert(0, self.record)
+        if self.other_emails:
+            at = len(keys) - (self.anonymous_id is not None)
+            keys[at:at] = [(EMAIL, address) for address in self.other_emails]
+        return keys
 
     def before(self) -> list[Key]:
         """What the previous id may be."""
         return [] if self.previous_id is None else [(USER, self.previous_id), (ANONYMOUS, self.previous_id)]
+
+
+def record_kind(connection: UUID, object_: str) -> str:
+    """The kind of the identities that records of this object in this connection are."""
+    return f"crm:{connection}:{object_}"
 
 
 class ContactGone(Exception):

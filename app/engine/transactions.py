@@ -1,6 +1,5 @@
 """Transactions that begin again when what ended them may pass: another writer, or a database that restarts."""
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -64,8 +63,10 @@ async def committed(database: Database, work: Callable[[Connection], Awaitable[T
     async def attempt() -> T:
         # Whoever erased or merged the contact has committed: there is nothing to wait for.
         for _ in range(_AT_ONCE):
-            with contextlib.suppress(ContactGone):
+            try:
                 return await once()
+            except ContactGone:
+                pass
         return await once()
 
     try:

@@ -64,12 +64,22 @@ async def insert(db: Connection, contact: Contact) -> None:
 
 _OF_CONTACTS = (
     "event", "tally", "staged_tally", "score", "score_change", "adjustment", "activity", "merge", "merge_part",
-    "merge_edit", "remark",
+    "merge_edit", "remark", "outbox",
 )  # fmt: skip
 
 
 async def erase(db: Connection, *contacts: UUID) -> None:
     """Remove contacts and everything of them. The transaction holds their locks."""
+    await db.execute(
+        """
+        UPDATE link l SET state = 'erased', shadow = '{}', held = '{}' FROM (
+            SELECT split_part(kind, ':', 2)::uuid AS connection_id, split_part(kind, ':', 3) AS object, value
+            FROM identity WHERE contact_id = ANY($1) AND kind LIKE 'crm:%' OFFSET 0
+        ) i
+        WHERE l.connection_id = i.connection_id AND l.object = i.object AND l.record = i.value
+        """,
+        contacts,
+    )
     for table in _OF_CONTACTS:
         await db.execute(f"DELETE FROM {table} WHERE contact_id = ANY($1)", contacts)
     await db.execute(

@@ -91,9 +91,9 @@ async def _read_by_a_batch(world: World, name: str) -> dict[str, int]:
     """Rows of each table that one batch of mail, words, joins and strangers reads."""
     events = []
     for n in range(20):
-        who, message = f"{n}@example.com", {"message_id": f"{name}{n}"}
-        events += [event(type_, who, **message, url=f"https://example.com/{n}") for type_ in MAIL]
-        events += [event("email.bounced", who, bounce="soft", **message), event("email.unsubscribed", who)]
+        who, message = f"{n}@example.com", f"{name}{n}"
+        events += [event(type_, who, message_id=message, url=f"https://example.com/{n}") for type_ in MAIL]
+        events += [event("email.bounced", who, bounce="soft", message_id=message), event("email.unsubscribed", who)]
         events += [event("contact.updated", who, traits={"plan": name}), event("contact.tag_added", who, tag=name)]
         events += [event("page.viewed", Ref(email=who, anonymous_id=f"a{n if name == 'few' else n + 50}"))]
         events += [event("email.opened", f"{name}{n}@example.com")]

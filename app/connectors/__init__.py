@@ -1,0 +1,10 @@
+"""How each CRM speaks, in one vocabulary. Knows nothing of contacts, scores or database."""
+
+from app.connectors.shapes import Provider
+
+_PROVIDERS: tuple[Provider, ...] = ()
+
+
+def providers() -> dict[str, Provider]:
+    """Every CRM that can be connected, by its kind."""
+    return {one.kind: one for one in _PROVIDERS}

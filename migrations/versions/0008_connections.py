@@ -1,0 +1,233 @@
+"""Connections to CRMs, and whoever they have yet to be told of."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.util import await_only
+
+revision = "0008"
+down_revision = "0007"
+
+INSTANT = sa.DateTime(timezone=True)
+
+# Statement by statement, so that a batch costs one look, and nothing at all where there is no connection. Contacts
+# are locked by whoever changes them, so two transactions never want the same rows here but one after the other.
+TELL = """
+CREATE FUNCTION tell_of_scores() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM connection) THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO outbox (connection_id, contact_id, priority, moved, since)
+    SELECT known.connection_id, n.contact_id, 1, max(abs(coalesce(n.value, 0) - coalesce(n.was, 0))), min(n.at)
+    FROM news n CROSS JOIN LATERAL (
+        SELECT DISTINCT split_part(i.kind, ':', 2)::uuid AS connection_id FROM identity i
+        WHERE i.contact_id = n.contact_id AND i.kind LIKE 'crm:%' OFFSET 0
+    ) known
+    -- What a version changed that was published without side effects is told with the contact's next change.
+    WHERE n.cause <> 'publish' OR (
+        SELECT v.side_effects FROM model_version v WHERE v.model_id = n.model_id AND v.version = n.version
+    )
+    GROUP BY 1, 2 ORDER BY 2, 1
+    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
+        priority = least(outbox.priority, excluded.priority), moved = greatest(outbox.moved, excluded.moved);
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION tell_of_scores IS 'Whose score changed, and which connections know them.';
+
+CREATE TRIGGER tell_of_scores AFTER INSERT ON score_change REFERENCING NEW TABLE AS news
+FOR EACH STATEMENT EXECUTE FUNCTION tell_of_scores();
+
+CREATE FUNCTION tell_of_contacts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM connection) THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO outbox (connection_id, contact_id, priority, since)
+    SELECT known.connection_id, n.id,
+           min(CASE WHEN (n.opted_out, n.bounced) IS DISTINCT FROM (was.opted_out, was.bounced) THEN 0 ELSE 1 END),
+           min(n.updated_at)
+    FROM becomes n JOIN was USING (id) CROSS JOIN LATERAL (
+        SELECT DISTINCT split_part(i.kind, ':', 2)::uuid AS connection_id FROM identity i
+        WHERE i.contact_id = n.id AND i.kind LIKE 'crm:%'
+        UNION SELECT c.id FROM connection c WHERE c.seeks AND n.email IS DISTINCT FROM was.email OFFSET 0
+    ) known
+    WHERE (n.email, n.name, n.stage, n.tags, n.properties, n.opted_out, n.bounced, n.bounced_at, n.bounced_reason,
+           n.bounce_status)
+        IS DISTINCT FROM (was.email, was.name, was.stage, was.tags, was.properties, was.opted_out, was.bounced,
+           was.bounced_at, was.bounced_reason, was.bounce_status)
+    GROUP BY 1, 2 ORDER BY 2, 1
+    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
+        priority = least(outbox.priority, excluded.priority),
+        -- A flag does not wait for what was tried in vain before.
+        not_before = CASE WHEN excluded.priority = 0 THEN NULL ELSE outbox.not_before END;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION tell_of_contacts IS 'Who is otherwise than before, and which connections know them.';
+
+CREATE TRIGGER tell_of_contacts AFTER UPDATE ON contact REFERENCING OLD TABLE AS was NEW TABLE AS becomes
+FOR EACH STATEMENT EXECUTE FUNCTION tell_of_contacts();
+
+CREATE FUNCTION tell_of_identities() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM connection) THEN
+        RETURN NULL;
+    END IF;
+    -- A record that is a contact now, or another one's; an address that may be somebody's whom a CRM knows, or should.
+    INSERT INTO outbox (connection_id, contact_id, priority, since)
+    SELECT known.connection_id, n.contact_id, 2, statement_timestamp()
+    FROM becomes n CROSS JOIN LATERAL (
+        SELECT split_part(n.kind, ':', 2)::uuid AS connection_id WHERE n.kind LIKE 'crm:%'
+        UNION SELECT c.id FROM connection c WHERE c.seeks AND n.kind = 'email' OFFSET 0
+    ) known
+    GROUP BY 1, 2 ORDER BY 2, 1
+    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION tell_of_identities IS 'Whose records or addresses are others than before.';
+
+CREATE TRIGGER tell_of_new_identities AFTER INSERT ON identity REFERENCING NEW TABLE AS becomes
+FOR EACH STATEMENT EXECUTE FUNCTION tell_of_identities();
+CREATE TRIGGER tell_of_moved_identities AFTER UPDATE ON identity REFERENCING NEW TABLE AS becomes
+FOR EACH STATEMENT EXECUTE FUNCTION tell_of_identities();
+"""
+
+UNTELL = """
+DROP TRIGGER tell_of_moved_identities ON identity;
+DROP TRIGGER tell_of_new_identities ON identity;
+DROP FUNCTION tell_of_identities;
+DROP TRIGGER tell_of_contacts ON contact;
+DROP FUNCTION tell_of_contacts;
+DROP TRIGGER tell_of_scores ON score_change;
+DROP FUNCTION tell_of_scores;
+"""
+
+
+def script(statements: str) -> None:
+    """Several statements at once, which the prepared statements of SQLAlchemy's asyncpg dialect cannot take."""
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None
+    await_only(connection.execute(statements))
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '3s'")  # fail fast rather than queue everyone behind us
+    op.create_table(
+        "connection",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("flow", sa.Text, nullable=False),
+        sa.Column("base_url", sa.Text),
+        sa.Column("credentials", sa.LargeBinary, nullable=False),
+        sa.Column("hook_secret", sa.LargeBinary, nullable=False),
+        sa.Column("options", postgresql.JSONB, nullable=False),
+        sa.Column("seeks", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("paused_at", INSTANT),
+        sa.Column("problem", postgresql.JSONB),
+        sa.Column("account", postgresql.JSONB),
+        sa.Column("allowance", postgresql.JSONB),
+        sa.Column("silent_until", INSTANT),
+        sa.Column("pull_at", INSTANT),
+        sa.Column("reconcile_at", INSTANT),
+        sa.Column("created_at", INSTANT, nullable=False),
+        sa.Column("updated_at", INSTANT, nullable=False),
+    )
+    op.create_table(
+        "connection_grant",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("sealed", sa.LargeBinary),
+        sa.Column("kept_at", INSTANT),
+    )
+    op.create_table(
+        "link",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("object", sa.Text, primary_key=True),
+        sa.Column("record", sa.Text, primary_key=True),
+        sa.Column("state", sa.Text, nullable=False, server_default="live"),
+        sa.Column("shadow", postgresql.JSONB, nullable=False, server_default="{}"),
+        sa.Column("held", postgresql.JSONB, nullable=False, server_default="{}"),
+        sa.Column("modified_at", INSTANT),
+        sa.Column("told_at", INSTANT),
+        sa.Column("seen_at", INSTANT, nullable=False),
+        sa.Column("created_at", INSTANT, nullable=False),
+    )
+    key = ["connection_id", "object", "record"]
+    op.create_index("link_held", "link", key, postgresql_where=sa.text("held <> '{}'"))
+    op.create_index(
+        "link_seen", "link", ["connection_id", "object", "seen_at"], postgresql_where=sa.text("state = 'live'")
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("contact_id", sa.Uuid, primary_key=True),
+        sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+        sa.Column("priority", sa.SmallInteger, nullable=False),
+        sa.Column("moved", sa.Numeric, nullable=False, server_default="0"),
+        sa.Column("since", INSTANT, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("not_before", INSTANT),
+    )
+    op.create_index("outbox_contact", "outbox", ["contact_id"])
+    op.create_index("outbox_turn", "outbox", ["connection_id", "priority", sa.text("moved DESC"), "since"])
+    # Every row leaves soon after it came: what it left behind must not pile up.
+    op.execute("ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02)")
+    op.create_table(
+        "sync_cursor",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("feed", sa.Text, primary_key=True),
+        sa.Column("cursor", sa.Text, nullable=False),
+        sa.Column("began_at", INSTANT, nullable=False),
+        sa.Column("at", INSTANT, nullable=False),
+    )
+    op.create_table(
+        "sync_run",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("began_at", INSTANT, nullable=False),
+        sa.Column("ended_at", INSTANT),
+        sa.Column("counts", postgresql.JSONB, nullable=False, server_default="{}"),
+        sa.Column("error", sa.Text),
+    )
+    op.create_table(
+        "sync_spend",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("hour", INSTANT, primary_key=True),
+        sa.Column("spent", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "crm_activity",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("events", postgresql.ARRAY(sa.Uuid), nullable=False),
+    )
+    op.create_table(
+        "crm_hint",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("object", sa.Text, primary_key=True),
+        sa.Column("record", sa.Text, primary_key=True),
+        sa.Column("successor_object", sa.Text),
+        sa.Column("successor", sa.Text),
+        sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+        sa.Column("at", INSTANT, nullable=False),
+    )
+    op.create_table(
+        "stranger",
+        sa.Column("connection_id", sa.Uuid, primary_key=True),
+        sa.Column("digest", sa.LargeBinary, primary_key=True),
+        sa.Column("object", sa.Text, primary_key=True),
+        sa.Column("record", sa.Text, primary_key=True),
+    )
+    op.create_index("stranger_record", "stranger", key)
+    script(TELL)
+
+
+def downgrade() -> None:
+    script(UNTELL)
+    for name in (
+        "stranger", "crm_hint", "crm_activity", "sync_spend", "sync_run", "sync_cursor", "outbox", "link",
+        "connection_grant", "connection",
+    ):  # fmt: skip
+        op.drop_table(name)
