@@ -61,15 +61,16 @@ def judge(pairs: Sequence[Pair], shadow: Mapping[str, Value], ours: Ours, theirs
 def to_tell(pairs: Sequence[Pair], shadow: Mapping[str, Value], ours: Ours) -> dict[str, Value]:
     """What a record has yet to be told: fields that may go out and say something else here than the CRM holds.
 
-    A field that nobody has seen yet (absent from the shadow) is not told: first the record is read.
+    Of a field that nobody has seen yet (absent from the shadow) is told what is ours alone to say, such as the score in
+    a field that was just made; before anything else the record is read.
     """
     return {
         pair.there: to_there(pair, ours.values[pair.here])
         for pair in pairs
         if pair.goes_out
         and pair.here in ours.values
-        and pair.there in shadow
-        and not same(pair, ours.values[pair.here], shadow[pair.there])
+        and (pair.there in shadow or not pair.comes_in)
+        and not same(pair, ours.values[pair.here], shadow.get(pair.there))
     }
 
 
