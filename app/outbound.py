@@ -83,9 +83,8 @@ class Guarded(httpx.AsyncBaseTransport):
 
     def __init__(self, *, private: bool = False) -> None:
         self._private = private
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=_trust(), trust_env=False, limits=httpx.Limits(max_connections=64, keepalive_expiry=30)
-        )
+        # One for each name: a connection proves whose it is once, and several names may live at one address.
+        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
         self._known: TTLCache[tuple[str, int], str] = TTLCache(maxsize=256, ttl=60)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -105,10 +104,15 @@ class Guarded(httpx.AsyncBaseTransport):
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": target.raw_host.decode("ascii")},
         )
-        return await self._transport.handle_async_request(sent)
+        if target.host not in self._transports:
+            self._transports[target.host] = httpx.AsyncHTTPTransport(
+                verify=_trust(), trust_env=False, limits=httpx.Limits(max_connections=64, keepalive_expiry=30)
+            )
+        return await self._transports[target.host].handle_async_request(sent)
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
 
 async def _looked_up(host: str, port: int) -> list[str]:

@@ -1,8 +1,9 @@
 """How each CRM speaks, in one vocabulary. Knows nothing of contacts, scores or database."""
 
+from app.connectors import pipedrive, salesforce
 from app.connectors.shapes import Provider
 
-_PROVIDERS: tuple[Provider, ...] = ()
+_PROVIDERS: tuple[Provider, ...] = (pipedrive.PROVIDER, salesforce.PROVIDER)
 
 
 def providers() -> dict[str, Provider]:

@@ -5,9 +5,12 @@ connector's to read; here is only what is the same everywhere.
 """
 
 import asyncio
+import logging
+import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -15,10 +18,9 @@ import httpx
 import orjson
 import stamina
 
-from app import clock
-from app.connectors.faults import Busy, SignInRefused, Unreachable
+from app import clock, outbound
+from app.connectors.faults import Busy, Refused, SignInRefused, Unreachable
 from app.connectors.shapes import Grant, Setup
-from app.outbound import Guarded, Refused
 
 AGENT = "Leadtally/0.1"
 _MAX_BYTES = 200_000_000
@@ -27,6 +29,10 @@ _LONGEST_SILENCE = timedelta(days=1)
 _ATTEMPTS = 3
 _BUSY, _UNAVAILABLE = 429, 503
 _BROKEN = range(500, 600)
+_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+# It tells each call with its whole address, and a query may hold a person's.
+logging.getLogger("httpx").disabled = True
 
 
 class Reply(NamedTuple):
@@ -53,14 +59,16 @@ class Http:
     """Connections to CRMs, for a whole process. Use as an async context manager.
 
     Without `private` only https, and only addresses of the open internet; with it also those of this machine and
-    network, by http, which the sandbox needs.
+    network, by http, which the sandbox needs. A CRM that says nothing for `read_s` seconds is unreachable.
     """
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self, *, private: bool = False, read_s: float = _READ_S) -> None:
         self._client = httpx.AsyncClient(
-            transport=Guarded(private=private),
-            timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S),
+            transport=outbound.Guarded(private=private),
+            timeout=httpx.Timeout(read_s, connect=_CONNECT_S),
             headers={"User-Agent": AGENT, "Accept": "application/json"},
+            # None is kept: connections of several accounts of one CRM share the client.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             trust_env=False,
         )
 
@@ -83,21 +91,24 @@ class Http:
         form: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> Reply:
-        """One call, once. Raises Unreachable, with no word of what was sent."""
+        """One call, once. Raises Unreachable, and Refused for what cannot be sent, with no word of what was sent."""
         said = dict(headers or {})
-        if json is not None:
-            content = orjson.dumps(json)
-            said.setdefault("Content-Type", "application/json")
         try:
+            if json is not None:
+                content = orjson.dumps(json)
+                said.setdefault("Content-Type", "application/json")
             request = self._client.build_request(method, url, params=params, headers=said, content=content, data=form)
+        except (orjson.JSONEncodeError, httpx.InvalidURL, UnicodeError):
+            raise Refused("unsendable", "a number, a text or an address in it cannot be sent") from None
+        try:
             answer = await self._client.send(request, stream=True)
             try:
                 return Reply(answer.status_code, answer.headers, await _body(answer))
             finally:
                 await answer.aclose()
-        except Refused as fault:
+        except outbound.Refused as fault:
             raise Unreachable(f"the address may not be called: {fault}") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as fault:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as fault:
             raise Unreachable(f"no answer: {type(fault).__name__}") from None
 
 
@@ -127,6 +138,7 @@ class Session:
         self._grant: Grant | None = None
         self._one_at_a_time = asyncio.Lock()
         self._silent: Busy | None = None
+        self._refusal: SignInRefused | None = None
 
     async def grant(self) -> Grant:
         """The present grant; signs in if there is none. Raises SignInRefused, Later."""
@@ -173,13 +185,18 @@ class Session:
     ) -> Reply:
         grant = await self.grant()
         reply = await self._metered(grant, method, url, cost, params, headers, json, content)
-        if self._authority.is_stale(reply):
-            grant = await self._renewed(grant)
+        # Twice at most: what another process was granted since may have ended too.
+        for _ in range(2):
+            if not self._authority.is_stale(reply):
+                return reply
+            stale, grant = grant, await self._renewed(grant)
+            if grant == stale:
+                break
             reply = await self._metered(grant, method, url, cost, params, headers, json, content)
-            if self._authority.is_stale(reply):
-                raise SignInRefused(
-                    "unauthorized", "the CRM refuses what it just granted", "sign in again, and see the app's rights"
-                )
+        if self._authority.is_stale(reply):
+            raise SignInRefused(
+                "unauthorized", "the CRM refuses what it just granted", "sign in again, and see the app's rights"
+            )
         return reply
 
     async def _metered(
@@ -193,26 +210,49 @@ class Session:
         json: Any,  # Any: JSON
         content: bytes | None,
     ) -> Reply:
-        if self._silent is not None and clock.now() < self._silent.until:
-            raise Busy(self._silent.until, str(self._silent))
-        self._silent = None
+        self._check_silence()
+        signed = self._authority.headers(grant)
+        if not all(_HEADER.fullmatch(value) for value in signed.values()):
+            raise SignInRefused("unreadable", "a credential holds what no call can carry", "enter it anew")
         self._setup.meter.allow(cost)
         whole = (
             url if "://" in url else f"{(self._setup.base_url or grant.base_url or '').rstrip('/')}/{url.lstrip('/')}"
         )
-        said = {**self._authority.headers(grant), **(headers or {})}
+        said = {**signed, **(headers or {})}
         self._setup.meter.spend(cost)
         reply = await self._http.send(method, whole, params=params, headers=said, json=json, content=content)
         if (silence := self._authority.silence(reply)) is not None:
-            self._silent = silence
+            self._keep_silent(silence)
             raise silence
         return reply
 
     async def _renewed(self, stale: Grant | None) -> Grant:
+        before = self._refusal
         async with self._one_at_a_time:
+            # What was refused while this one waited would be refused again.
+            if self._refusal is not None and self._refusal is not before:
+                raise self._refusal
             if self._grant is stale or self._grant is None:
-                self._grant = await self._setup.keeper.renew(stale, self._authority.sign_in)
+                self._check_silence()
+                try:
+                    self._grant = await self._setup.keeper.renew(stale, self._authority.sign_in)
+                except Busy as silence:
+                    self._keep_silent(silence)
+                    raise
+                except SignInRefused as refusal:
+                    self._refusal = refusal
+                    raise
             return self._grant
+
+    def _check_silence(self) -> None:
+        """Raises Busy while the CRM wants to be left alone."""
+        if self._silent is not None and clock.now() < self._silent.until:
+            raise Busy(self._silent.until, str(self._silent))
+
+    def _keep_silent(self, silence: Busy) -> None:
+        # Of two calls at once the one that is told the shorter silence may be answered last.
+        if self._silent is None or self._silent.until < silence.until:
+            self._silent = silence
 
 
 def asked_to_wait(reply: Reply, default: timedelta) -> Busy | None:
@@ -232,8 +272,8 @@ def _wait(said: str | None, default: timedelta) -> timedelta:
         pass
     try:
         at: datetime = parsedate_to_datetime(said)
-        return max(at - clock.now(), timedelta())
-    except (ValueError, TypeError):
+        return max((at if at.tzinfo else at.replace(tzinfo=UTC)) - clock.now(), timedelta())
+    except (ValueError, TypeError, OverflowError, IndexError):
         return default
 
 

@@ -19,9 +19,6 @@ Values: TypeAlias = Mapping[str, Value]
 """By the CRM's name of each field."""
 
 
-# --- records ----------------------------------------------------------------------------------------------------------
-
-
 class Key(NamedTuple):
     """A record in the CRM."""
 
@@ -55,8 +52,7 @@ class Page(NamedTuple):
     records: Sequence[Record]
     cursor: str
     """Opaque to the sync, which keeps it with what the page brought; safe to go on from after a crash."""
-    is_last: bool
-    """Nothing more for now: the next call with this cursor is the next look for changes."""
+    is_last: bool  # for now: the next call with this cursor is the next look for changes
 
 
 class Activity(NamedTuple):
@@ -80,9 +76,6 @@ class ActivityPage(NamedTuple):
     activities: Sequence[Activity]
     cursor: str
     is_last: bool
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 class Write(NamedTuple):
@@ -126,9 +119,6 @@ class Outcome(NamedTuple):
     reason: str | None = None
     fields: tuple[str, ...] = ()
     """Those that were refused, where the CRM names them."""
-
-
-# --- fields -----------------------------------------------------------------------------------------------------------
 
 
 class Kind(StrEnum):
@@ -193,9 +183,9 @@ class DefaultPair(NamedTuple):
     there: str | WantedField
     way: str
     """in, out or both."""
-
-
-# --- set-up -----------------------------------------------------------------------------------------------------------
+    yes: tuple[str, ...] = ()
+    """Words of a choice there that mean true; the first is written. Empty: Yes."""
+    no: tuple[str, ...] = ()
 
 
 class Level(StrEnum):
@@ -245,8 +235,7 @@ class Notice(NamedTuple):
     """What a CRM's call to us says, and what to answer it."""
 
     hints: Sequence[Hint]
-    is_activity: bool = False
-    """Activities changed: look for them."""
+    is_activity: bool = False  # activities changed: look for them
     reply: bytes = b""
     media_type: str = "text/plain"
 
@@ -283,11 +272,9 @@ class Connector(Protocol):
         """Make the fields that are not there, or say how; harmless to repeat."""
 
     async def changes(self, object_: str, cursor: str | None, fields: Sequence[str]) -> Page:
-        """A page of records changed since the cursor; None: all there are, from the beginning.
-
-        No change is ever passed over: not where several records share an instant, not where one is committed late or
-        edited while the pages are walked. A record may come more than once.
-        """
+        """A page of records changed since the cursor; None: all there are, from the beginning. No change is ever passed
+        over: not where several records share an instant, not where one is committed late or edited while the pages are
+        walked. A record may come more than once."""
 
     async def everybody(self, object_: str, cursor: str | None, fields: Sequence[str]) -> Page:
         """A page of all records that are there, in an order that edits do not disturb, for the slow reconcile."""
@@ -299,10 +286,8 @@ class Connector(Protocol):
         """All records that have one of these addresses."""
 
     async def write(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        """Set fields, in the CRM's own bulk calls; one outcome for each write, in their order.
-
-        A refused write never touches another. A `Fault` says that it is not known which were done.
-        """
+        """Set fields, in the CRM's own bulk calls; one outcome for each write, in their order, whatever became of the
+        others. A `Fault` says that it is not known which were done."""
 
     @property
     def batch(self) -> int:
@@ -330,9 +315,6 @@ class Connector(Protocol):
     async def aclose(self) -> None: ...
 
 
-# --- what a connector is given ----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Grant:
     """What signing in gave. Kept sealed; never logged."""
@@ -353,10 +335,8 @@ class Keeper(Protocol):
         """The present one."""
 
     async def renew(self, stale: Grant | None, sign_in: Callable[[Grant | None], Awaitable[Grant]]) -> Grant:
-        """The present grant if it is another than `stale`; else what `sign_in` gives, kept before it is returned.
-
-        One at a time over all processes. `sign_in` gets the present grant, for its refresh token.
-        """
+        """The present grant if it is another than `stale`; else what `sign_in` makes of the present one, kept before it
+        is returned. One at a time over all processes."""
 
 
 class Meter(Protocol):
@@ -416,5 +396,5 @@ class Provider(Protocol):
 
     async def exchange(
         self, setup: Setup, client: Any, code: str, redirect_uri: str, verifier: str
-    ) -> Grant:  # Any: as above
+    ) -> Grant:  # Any: so
         """The grant for the code that the browser brought."""

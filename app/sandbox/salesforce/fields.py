@@ -75,7 +75,7 @@ class Object:
         self.fields[made.name.lower()] = made
 
 
-def describe_field(one: Field) -> Json:
+def describe_field(one: Field, *, may_edit: bool) -> Json:
     nillable = not one.required and one.type not in ("boolean", "id")
     return {
         "aggregatable": not one.is_long and one.type != "boolean",
@@ -88,7 +88,7 @@ def describe_field(one: Field) -> Json:
         "caseSensitive": one.case_sensitive,
         "compoundFieldName": "Name" if one.name in ("FirstName", "LastName") else None,
         "controllerName": None,
-        "createable": one.createable,
+        "createable": one.createable and may_edit,
         "custom": one.custom,
         "defaultValue": one.default if one.type != "boolean" else bool(one.default),
         "defaultValueFormula": None,
@@ -136,7 +136,7 @@ def describe_field(one: Field) -> Json:
         "sortable": not one.is_long,
         "type": one.type,
         "unique": one.unique,
-        "updateable": one.updateable,
+        "updateable": one.updateable and may_edit,
         "writeRequiresMasterRead": False,
     }
 

@@ -147,7 +147,9 @@ def _rows(org: Org, of: Object, query: soql.Query, *, with_deleted: bool) -> lis
         read = reader(org, path)
         # Reversed, what comes last comes first.
         nulls_last = one.nulls_last != one.descending
-        keyed = [(_sort_key(read(row), nulls_last=nulls_last), row) for row in rows]
+        # Ids differ by case, and are compared by it: what follows the last id of a page is asked for by value.
+        folds = path.field.type not in ("id", "reference")
+        keyed = [(_sort_key(read(row), nulls_last=nulls_last, folds=folds), row) for row in rows]
         keyed.sort(key=itemgetter(0), reverse=one.descending)
         rows = [row for _, row in keyed]
     return rows[query.offset : end]
@@ -179,10 +181,10 @@ def _is_by_change(of: Object, query: soql.Query) -> bool:
     return bool(names) and names == wanted[: len(names)] and not any(one.descending for one in query.order)
 
 
-def _sort_key(value: Any, *, nulls_last: bool) -> tuple[bool, Any]:  # Any: JSON
+def _sort_key(value: Any, *, nulls_last: bool, folds: bool) -> tuple[bool, Any]:  # Any: JSON
     if value is None:
         return nulls_last, ""
-    return not nulls_last, value.lower() if isinstance(value, str) and "@" not in value else value
+    return not nulls_last, value.lower() if folds and isinstance(value, str) and "@" not in value else value
 
 
 def _aggregated(org: Org, of: Object, query: soql.Query, rows: list[Row]) -> Json:

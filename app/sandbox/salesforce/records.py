@@ -43,7 +43,7 @@ class Records:
             **describe_object(of, call.url()),
             "actionOverrides": [],
             "childRelationships": [],
-            "fields": [describe_field(one) for one in fields],
+            "fields": [describe_field(one, may_edit=self._org.may_edit(of, one)) for one in fields],
             "namedLayoutInfos": [],
             "networkScopeFieldName": None,
             "recordTypeInfos": [],

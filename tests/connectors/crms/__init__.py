@@ -1,0 +1,7 @@
+"""Every CRM whose connector has to pass the contract. Another one adds a module and its line here."""
+
+from tests.connectors.crms.crm import Crm
+from tests.connectors.crms.pipedrive import Pipedrive
+from tests.connectors.crms.salesforce import Salesforce
+
+CRMS: dict[str, type[Crm]] = {one.kind: one for one in (Salesforce, Pipedrive)}
