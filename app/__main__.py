@@ -11,7 +11,18 @@ import orjson
 import typer
 from rich.table import Table
 
-from app import bounces_cli, clock, demo, models_cli, sandbox_cli, sources_cli, suppressions_cli, terminal
+from app import (
+    bounces_cli,
+    clock,
+    connections_cli,
+    demo,
+    models_cli,
+    sandbox_cli,
+    sources_cli,
+    suppressions_cli,
+    syncing_cli,
+    terminal,
+)
 from app import worker as background
 from app.ending import Ending
 from app.engine import importing, verify
@@ -37,6 +48,8 @@ cli.add_typer(import_cli, name="import")
 cli.add_typer(models_cli.cli, name="models")
 cli.add_typer(bounces_cli.cli, name="bounces")
 cli.add_typer(sources_cli.cli, name="sources")
+connections_cli.cli.add_typer(syncing_cli.cli)
+cli.add_typer(connections_cli.cli, name="connections")
 cli.add_typer(suppressions_cli.cli, name="suppressions")
 cli.command("sandbox")(sandbox_cli.serve)
 

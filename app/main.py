@@ -10,17 +10,21 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from app import worker
+from app import connectors, worker
 from app.api import (
     bounces,
     cloudevents,
     conditions,
+    connecting,
+    connections,
     contacts,
+    crm_hooks,
     events,
     exports,
     health,
     hygiene,
     jobs,
+    mapping,
     measures,
     merging,
     models,
@@ -31,6 +35,7 @@ from app.api import (
     snippet,
     sources,
     suppressions,
+    syncing,
     tracking,
     unsubscribe,
     webhooks,
@@ -42,6 +47,7 @@ from app.api.idempotency import Idempotent
 from app.api.json import JsonResponse
 from app.api.problems import Problem, install
 from app.api.services import Services
+from app.connectors.http import Http
 from app.engine.batching import Batcher
 from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
@@ -75,12 +81,16 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         policy = SoftPolicy(settings.soft_bounce_limit, settings.soft_bounce_days)
-        async with database, Batcher(database, plans, policy, settings.ingest_lanes) as batcher:
+        async with (
+            database,
+            Batcher(database, plans, policy, settings.ingest_lanes) as batcher,
+            Http(private=settings.private_crms) as http,
+        ):
             # What was imported lives as long as the process: kept out of the collector's rounds, which else stop
             # everything for a tenth of a second now and then under load.
             gc.collect()
             gc.freeze()
-            app.state.services = Services(settings, database, plans, batcher, sealer)
+            app.state.services = Services(settings, database, plans, batcher, sealer, http, connectors.providers())
             working = asyncio.create_task(worker.run(database, stop, settings, sealer)) if with_worker else None
             yield
             stop.set()
@@ -118,6 +128,11 @@ def build(settings: Settings, url: str, *, with_worker: bool) -> FastAPI:
         tracking,
         cloudevents,
         snippet,
+        connections,
+        connecting,
+        mapping,
+        syncing,
+        crm_hooks,
         health,
     ):
         app.include_router(resource.router)

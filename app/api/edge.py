@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import problem
+from app.api.problems import problem, told
 from app.errors import TooLarge, Unavailable
 from app.store.db import FAULTS, is_away
 
@@ -55,7 +55,7 @@ class Edge:
         except FAULTS as fault:
             if passing.has_started or not is_away(fault):
                 raise
-            _log.warning("the database is out of reach", fault=type(fault).__name__, path=scope["path"])
+            _log.warning("the database is out of reach", fault=type(fault).__name__, path=told(scope["path"]))
             instead = _AWAY
         if passing.is_over and not passing.has_started:
             instead = _TOO_LARGE

@@ -1,5 +1,7 @@
 """Every error as RFC 9457 problem+json: a title, a sentence, and for each fault of the input a JSON pointer to it."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,8 +14,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app import errors
+from app import clock, errors
 from app.api.json import JsonResponse
+from app.connectors import faults as crm
 from app.errors import AppError, Fault
 
 _STATUS: dict[type[AppError], int] = {
@@ -26,6 +29,7 @@ _STATUS: dict[type[AppError], int] = {
     errors.TooBusy: 429,
     errors.Unavailable: 503,
 }
+_SECRET_PATH = re.compile(r"(?<=^/v1/crm/)([^/]*/).*", re.DOTALL)
 _log = structlog.get_logger()
 
 
@@ -70,6 +74,7 @@ def problem(
 def install(app: FastAPI) -> None:
     """Answer every exception of `app` with a problem."""
     app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(crm.Fault, _crm_fault)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
@@ -96,6 +101,19 @@ def answer_to(fault: AppError) -> Response:
     return problem(status, fault.code, str(fault), faults=faults, headers=headers)
 
 
+async def _crm_fault(_: Request, fault: Exception) -> Response:
+    """What came between us and a CRM while somebody waited."""
+    match fault:
+        case crm.SignInRefused():
+            return problem(409, "sign_in_refused", str(fault))
+        case crm.Busy() | crm.BudgetSpent():
+            wait = max(math.ceil((fault.until - clock.now()).total_seconds()), 1)
+            return problem(503, "crm_busy", str(fault), headers={"Retry-After": str(wait)})
+        case crm.Later():
+            return problem(503, "crm_unreachable", str(fault), headers={"Retry-After": "10"})
+    return problem(502, "crm_refused", f"the CRM refuses: {fault}")
+
+
 async def _validation(_: Request, fault: Exception) -> Response:
     assert isinstance(fault, RequestValidationError)
     found = fault.errors()
@@ -112,11 +130,16 @@ async def _http(_: Request, fault: Exception) -> Response:
 
 
 async def _unexpected(request: Request, fault: Exception) -> Response:
-    _log.error("unexpected error", path=request.url.path, exc_info=fault)
+    _log.error("unexpected error", path=told(request.url.path), exc_info=fault)
     # Starlette answers this one outside of our middleware, which else names the request.
     named = {"X-Request-Id": str(structlog.contextvars.get_contextvars().get("request_id", ""))}
     detail = "something went wrong here; the log says what, under this request's id"
     return problem(500, "internal_error", detail, headers=named)
+
+
+def told(path: str) -> str:
+    """A path as the log may hold it: without the secret that a CRM's calls carry in theirs."""
+    return _SECRET_PATH.sub(r"\1…", path)
 
 
 def faults_of(found: Sequence[Any], skip: int = 0, document: Any = None) -> list[Fault]:  # Any: Pydantic's; JSON

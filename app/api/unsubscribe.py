@@ -1,17 +1,16 @@
 """One-click unsubscribe (RFC 8058): links for mail, and the page behind them."""
 
-import base64
 import hashlib
-from html import escape
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, JsonValue, WithJsonSchema, model_validator
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from app import clock
+from app.api.browser import page
 from app.api.guard import Ingester
 from app.api.json import JsonResponse
 from app.api.services import Kit, Services
@@ -115,10 +114,10 @@ async def show(token: str, kit: Kit) -> Response:
     """The page. Changes nothing: scanners follow every link of a mail."""
     link = await _read(kit, token)
     if link is None:
-        return _page(*_UNKNOWN, status=404)
+        return page(*_UNKNOWN, status=404)
     async with kit.database.hot.acquire() as db:
         is_out, _ = await _state(db, kit, link.address)
-    return _page(*(_out(link) if is_out else _asked(link)))
+    return page(*(_out(link) if is_out else _asked(link)))
 
 
 @router.post("/u/{token}", include_in_schema=False)
@@ -126,10 +125,10 @@ async def act(token: str, request: Request, kit: Kit) -> Response:
     """Opt the person out, or in again where the page's own button says so. Answers at once, and never elsewhere."""
     link = await _read(kit, token)
     if link is None:
-        return _page(*_UNKNOWN, status=404)
+        return page(*_UNKNOWN, status=404)
     wants_in = await _wants_in(request)
     await _opt(kit, token, link, is_in=wants_in)
-    return _page(*(_in(link) if wants_in else _out(link)))
+    return page(*(_in(link) if wants_in else _out(link)))
 
 
 async def _read(kit: Services, token: str) -> Link | None:
@@ -177,25 +176,6 @@ async def _wants_in(request: Request) -> bool:
         return False
 
 
-_STYLE = """
-body{margin:0;background:#f4f5f7;color:#1d2530;font:1.0625rem/1.5 system-ui,sans-serif}
-main{max-width:30rem;margin:12vh auto 0;padding:2rem;background:#fff;border-radius:.75rem}
-h1{margin:0 0 .75rem;font-size:1.5rem;line-height:1.25}
-button{margin-top:.5rem;padding:.75rem 1.25rem;border:2px solid #1d4ed8;border-radius:.5rem;
-background:#1d4ed8;color:#fff;font:inherit;cursor:pointer}
-button:focus-visible{outline:3px solid #93b4ff;outline-offset:2px}
-button.quiet{background:#fff;color:#1d4ed8}
-@media(max-width:34rem){main{margin-top:0;border-radius:0}}
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex, nofollow",
-}
 _LEAVE = '<button name="action" value="unsubscribe">Unsubscribe</button>'
 _RETURN = '<button class="quiet" name="action" value="resubscribe">Subscribe again</button>'
 _UNKNOWN = (
@@ -221,14 +201,3 @@ def _masked(address: str) -> str:
     """Enough for its owner to know it again, and not for whoever else the mail was passed on to."""
     local, _, domain = address.rpartition("@")
     return f"{local[0]}…@{domain}"
-
-
-def _page(title: str, words: str, button: str, *, status: int = 200) -> HTMLResponse:
-    form = f'<form method="post">{button}</form>' if button else ""
-    return HTMLResponse(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
-        f'<body><main><h1>{escape(title)}</h1><p role="status">{escape(words)}</p>{form}</main></body></html>',
-        status_code=status,
-        headers=_HEADERS,
-    )

@@ -3,7 +3,7 @@
 from datetime import UTC
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, status
@@ -88,6 +88,16 @@ class CrossingsOut(BaseModel):
     down: int = Field(description="Contacts that would fall below it, or leave the audience from above it")
 
 
+class CrmWritesOut(BaseModel):
+    connection: UUID
+    name: str
+    contacts: int = Field(description="Contacts whose score, as a whole number, or band would change")
+    records: int = Field(description="Their records there, each of which would be written")
+    unit: str | None = Field(description="What the connection's budget counts")
+    cost: int | None = Field(description="Of the budget, at best; null: nobody can say")
+    takes_s: int | None = Field(description="How long the budget takes for it, in whole days; null also for ever")
+
+
 class PreviewResult(BaseModel):
     contacts: int
     changed: int = Field(description="Contacts whose score would change")
@@ -98,7 +108,7 @@ class PreviewResult(BaseModel):
     moves: list[MovesOut] = Field(description="Contacts that would change their band, most first")
     distribution: list[RangeOut] = Field(description="Contacts in 20 equal ranges of scores, empty ones left out")
     thresholds: list[CrossingsOut]
-    crm_writes: list[dict[str, Any]] = Field(description="How many would follow on each connection")
+    crm_writes: list[CrmWritesOut] = Field(description="What each connection would be told that is told this model")
 
 
 class PreviewJob(JobOut):
