@@ -44,7 +44,7 @@ async def run_publish(database: Database, job_id: UUID) -> None:
     async with database.batch() as db:
         known = await db.fetchrow(
             """
-            SELECT m.key, v.spec, v.rules, v.bands, (
+            SELECT m.key, v.spec, v.rules, v.bands, v.side_effects, (
                 -- One that settles gives way to any later one; one that is due, only to one that is due as well.
                 SELECT max(n.version) FROM model_version n WHERE n.model_id = m.id AND ($5 OR NOT EXISTS (
                     SELECT FROM job WHERE kind = $3 AND status = 'queued' AND starts_at > $4
@@ -72,7 +72,7 @@ async def run_publish(database: Database, job_id: UUID) -> None:
         await fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
         if not await _switch(database, job_id, model_id, version):
             return
-    await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH)
+    await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH, is_quiet=not known["side_effects"])
     await _end(database, job_id)
 
 
@@ -194,13 +194,20 @@ async def _switch(database: Database, job_id: UUID, model_id: int, version: int)
         return True
 
 
-async def _score_anew(database: Database, job_id: UUID, keys: set[str], cause: Cause) -> None:
-    """Score everybody by what counts now, in these models and all that depend on them; drop what is retired."""
+async def _score_anew(
+    database: Database, job_id: UUID, keys: set[str], cause: Cause, *, is_quiet: bool = False
+) -> None:
+    """Score everybody by what counts now, in these models and all that depend on them; drop what is retired.
+
+    If it is quiet, nobody is told of what changes by it.
+    """
     held = plans.Plans()
     scorers: dict[int, Scorer] = {}
 
     async def score(db: Connection, chunk: Chunk) -> None:
         plan: Plan = await held.hold(db)
+        if is_quiet:
+            await db.execute("SELECT set_config('leadtally.quiet', 'on', true)")  # what `tell_of_scores` asks
         if plan.epoch not in scorers:
             scorers.clear()
             scorers[plan.epoch] = Scorer(plan.dependent_on(keys), plan.contacts)

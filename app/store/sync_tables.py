@@ -32,6 +32,8 @@ class Connection(SQLModel, table=True):
     """Sealed; the CRM's calls to us carry it in their path."""
     options: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     """`sync/mapping.py`'s Options: pairs, whom to import and to create, schedules, budget."""
+    recipes: list[dict[str, Any]] = Field(default=[], sa_column=Column(JSONB, nullable=False, server_default="[]"))
+    """Fields that somebody must make or mend in the CRM by hand, and how: `sync/fields.py`."""
     seeks: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     """Whether contacts without a record in it concern it, because it may create them or knows people we did not
     import."""
@@ -44,6 +46,8 @@ class Connection(SQLModel, table=True):
     """What the CRM last said of its own budget: limit, remaining, at."""
     silent_until: datetime | None = instant(nullable=True)
     """The CRM asked for silence, or the budget is spent, until then."""
+    silent_to_flags: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether flags, too, wait until then: not where only what is reserved to them is left of a budget."""
     pull_at: datetime | None = instant(nullable=True)
     """When to look for changes next; None: at once."""
     reconcile_at: datetime | None = instant(nullable=True)
@@ -63,6 +67,9 @@ class ConnectionGrant(SQLModel, table=True):
     kept_at: datetime | None = instant(nullable=True)
 
 
+_PARKED = text("held @? '$.*.until ? (@ == null)'")
+
+
 class Link(SQLModel, table=True):
     """A record in a CRM that we know, and what it held when both sides last agreed on it."""
 
@@ -77,14 +84,16 @@ class Link(SQLModel, table=True):
     """Fields that the CRM refused or keeps changing back: `sync/holding.py`."""
     modified_at: datetime | None = instant(nullable=True)
     """By the CRM's clock, of the newest state that we have seen: an older one is a late answer."""
-    told_at: datetime | None = instant(nullable=True)
-    """By our clock, when we last began a write that the CRM took: what it says against it, it says since."""
+    flags_at: datetime | None = instant(nullable=True)
+    """Until when, at least, the CRM is known to have held the flags that the shadow has: by its clock where they were
+    read, by ours where they were written. What it says against them it says since."""
     seen_at: datetime = instant()
     """When a pull or a reconcile last met it."""
     created_at: datetime = instant()
 
     __table_args__ = (
         Index("link_held", "connection_id", "object", "record", postgresql_where=text("held <> '{}'")),
+        Index("link_parked", "connection_id", "object", "record", postgresql_where=_PARKED),
         Index("link_seen", "connection_id", "object", "seen_at", postgresql_where=text("state = 'live'")),
     )
 
@@ -107,7 +116,21 @@ class Outbox(SQLModel, table=True):
 
     __table_args__ = (
         Index("outbox_contact", "contact_id"),
-        Index("outbox_turn", "connection_id", "priority", text("moved DESC"), "since"),
+        Index(
+            "outbox_turn",
+            "connection_id",
+            "priority",
+            text("moved DESC"),
+            "since",
+            postgresql_where=text("not_before IS NULL"),
+        ),
+        Index(
+            "outbox_later",
+            "connection_id",
+            "priority",
+            "not_before",
+            postgresql_where=text("not_before IS NOT NULL"),
+        ),
     )
 
 

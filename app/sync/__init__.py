@@ -1,0 +1,1 @@
+"""Both directions between connections to CRMs and us."""

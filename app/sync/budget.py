@@ -18,6 +18,14 @@ _HOUR = timedelta(hours=1)
 _KEPT = timedelta(days=32)
 
 
+def forecast(per_day: int, spent_today: int, cost: int) -> timedelta | None:
+    """How long a budget takes for so much more, in whole days: none, if it is left today. None: for ever."""
+    over = cost - max(per_day - spent_today, 0)
+    if over <= 0:
+        return timedelta()
+    return _DAY * -(-over // per_day) if per_day > 0 else None
+
+
 class Budget:
     """A connection's meter. `load` it before the first call, `save` it now and then; what is not saved is counted by
     this process all the same."""
@@ -37,7 +45,7 @@ class Budget:
         self._is_told = True
 
     def allow(self, cost: int) -> None:
-        limit = self.per_day if self.is_urgent else self.per_day * (100 - self._reserve) // 100
+        limit = self.per_day if self.is_urgent else self.for_all
         if self.spent_today + cost > limit:
             raise BudgetSpent(self._free_at(limit - cost), f"the budget of {limit:,} {self.unit} a day is spent")
         if self._allowance is not None and not self.is_urgent:
@@ -56,18 +64,27 @@ class Budget:
         self._is_told = False
 
     @property
+    def for_all(self) -> int:
+        """What may be spent in 24 hours on what is no flag."""
+        return self.per_day * (100 - self._reserve) // 100
+
+    @property
     def spent_today(self) -> int:
-        """In the last 24 hours, as far as whole hours tell."""
-        since = clock.now() - _DAY
-        return sum(cost for hour, cost in self._hours.items() if hour > since)
+        """In the last 24 hours, and what came before in the first of them: only whole hours are known."""
+        return sum(self._hours[hour] for hour in self._today())
+
+    def _today(self) -> list[datetime]:
+        """The hours whose end lies within the last 24 hours, the earliest first."""
+        since = clock.now() - _DAY - _HOUR
+        return sorted(hour for hour in self._hours if hour > since)
 
     def _free_at(self, room: int) -> datetime:
-        """When no more than `room` was spent in the last 24 hours; in a day at the latest."""
-        since, left = clock.now() - _DAY, self.spent_today
-        for hour in sorted(hour for hour in self._hours if hour > since):
+        """When no more than `room` was spent in 24 hours; in a day at the latest, where that is never."""
+        left = self.spent_today
+        for hour in self._today():
             left -= self._hours[hour]
             if left <= room:
-                return hour + _DAY
+                return hour + _HOUR + _DAY
         return clock.now() + _DAY
 
     async def load(self, db: Connection) -> None:
@@ -86,7 +103,8 @@ class Budget:
     async def save(self, database: Database) -> None:
         """Add what was spent since to what is kept."""
         unsaved, self._unsaved = self._unsaved, Counter()
-        if not unsaved and self._is_told:
+        was_told, self._is_told = self._is_told, True
+        if not unsaved and was_told:
             return
         try:
             async with database.batch() as db:
@@ -105,11 +123,11 @@ class Budget:
                     self.connection,
                     clock.now() - _KEPT,
                 )
-                if self._allowance is not None:
+                if self._allowance is not None and not was_told:
                     limit, remaining, at = self._allowance
                     said = {"limit": limit, "remaining": remaining, "at": at.isoformat()}
                     await db.execute("UPDATE connection SET allowance = $2 WHERE id = $1", self.connection, said)
         except BaseException:
             self._unsaved += unsaved
+            self._is_told &= was_told
             raise
-        self._is_told = True

@@ -30,10 +30,10 @@ class Link:
     shadow: dict[str, Value] = field(default_factory=dict)
     held: dict[str, Any] = field(default_factory=dict)  # Any: JSON, `sync/holding.py`'s
     modified_at: datetime | None = None
-    told_at: datetime | None = None
+    flags_at: datetime | None = None
 
 
-_OF_LINK = "l.object, l.record, l.state, l.shadow, l.held, l.modified_at, l.told_at"
+_OF_LINK = "l.object, l.record, l.state, l.shadow, l.held, l.modified_at, l.flags_at"
 
 
 async def of_records(db: Connection, connection: UUID, keys: Iterable[Key]) -> dict[Key, Link]:
@@ -80,17 +80,22 @@ async def of_contacts(db: Connection, connection: UUID, contacts: Collection[UUI
 
 
 async def keep(db: Connection, connection: UUID, links: Sequence[Link], now: datetime) -> None:
-    """Write these links as they are, new ones among them, as met at `now`. Whose they are, identities say."""
+    """Write these links as they are, new ones among them, as met at `now`. Whose they are, identities say.
+
+    What was erased stays erased: its contact may have been erased since the link was read.
+    """
     await db.execute(
         """
-        INSERT INTO link (connection_id, object, record, state, shadow, held, modified_at, told_at, seen_at, created_at)
+        INSERT INTO link
+            (connection_id, object, record, state, shadow, held, modified_at, flags_at, seen_at, created_at)
         SELECT $1, new.*, $9, $9 FROM unnest(
             $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::timestamptz[], $8::timestamptz[]
-        ) AS new(object, record, state, shadow, held, modified_at, told_at)
+        ) AS new(object, record, state, shadow, held, modified_at, flags_at)
         ORDER BY 2, 3
         ON CONFLICT (connection_id, object, record) DO UPDATE SET state = excluded.state, shadow = excluded.shadow,
-            held = excluded.held, modified_at = excluded.modified_at, told_at = excluded.told_at,
+            held = excluded.held, modified_at = excluded.modified_at, flags_at = excluded.flags_at,
             seen_at = excluded.seen_at
+        WHERE link.state <> 'erased'
         """,
         connection,
         [link.key.object for link in links],
@@ -99,7 +104,7 @@ async def keep(db: Connection, connection: UUID, links: Sequence[Link], now: dat
         [link.shadow for link in links],
         [link.held for link in links],
         [link.modified_at for link in links],
-        [link.told_at for link in links],
+        [link.flags_at for link in links],
         now,
     )
 
@@ -118,6 +123,21 @@ async def touch(db: Connection, connection: UUID, keys: Sequence[Key], now: date
     )
 
 
+async def unseen(db: Connection, connection: UUID, object_: str, since: datetime, limit: int) -> list[Key]:
+    """Live records that were not met since an instant, the longest unseen first."""
+    rows = await db.fetch(
+        """
+        SELECT object, record FROM link
+        WHERE connection_id = $1 AND object = $2 AND state = 'live' AND seen_at < $3 ORDER BY seen_at LIMIT $4
+        """,
+        connection,
+        object_,
+        since,
+        limit,
+    )
+    return [Key(*row) for row in rows]
+
+
 def _link(row: Any) -> Link:  # Any: asyncpg's record
-    contact, object_, record, state, shadow, held, modified_at, told_at = row
-    return Link(Key(object_, record), contact, State(state), shadow, held, modified_at, told_at)
+    contact, object_, record, state, shadow, held, modified_at, flags_at = row
+    return Link(Key(object_, record), contact, State(state), shadow, held, modified_at, flags_at)

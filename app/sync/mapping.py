@@ -10,8 +10,9 @@ Two values are equal if they mean the same: a CRM may round a number, cut a text
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
 from app.connectors.shapes import CrmField, Kind, Value
@@ -27,6 +28,7 @@ OURS = {BOUNCED_REASON, BOUNCE_STATUS}
 """What we alone say, beside scores and bands."""
 
 _YES, _NO = ("yes", "true", "1"), ("no", "false", "0")
+_BITS = 2**63
 
 
 class Way(StrEnum):
@@ -156,47 +158,68 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-def to_there(pair: Pair, value: Any) -> Value:  # Any: a contact's value, as `sync/ours.py` reads it
-    """What is written for a value of ours."""
-    if pair.here in FLAGS and not value and pair.kind not in (Kind.BOOLEAN, Kind.CHOICE):
-        return None
-    if value is None:
+def fits(pair: Pair, value: Any) -> bool:  # Any: a contact's value, as `sync/ours.py` reads it
+    """Whether the field can hold a value of ours at all: no word in a field of numbers, no object anywhere."""
+    if value is None or _is_unsaid(pair, value):
+        return True
+    match pair.kind:
+        case Kind.BOOLEAN:
+            return _truth(pair, value) is not None
+        case Kind.NUMBER:
+            return _number(pair, value) is not None
+        case Kind.INSTANT | Kind.DAY:
+            return _moment(value) is not None
+    return isinstance(value, str | bool | int | float | Decimal | datetime | list | tuple)
+
+
+def to_there(pair: Pair, value: Any) -> Value:  # Any: as above
+    """What is written for a value of ours; None for one that does not fit."""
+    if value is None or _is_unsaid(pair, value) or not fits(pair, value):
         return None
     match pair.kind:
         case Kind.BOOLEAN:
-            return bool(value)
+            return _truth(pair, value)
         case Kind.NUMBER:
-            return _number(value, pair.places if pair.places is not None else (0 if _is_score(pair) else None))
+            return _number(pair, value)
         case Kind.INSTANT:
-            return instant(value) if isinstance(value, datetime) else str(value)
+            moment = _moment(value)
+            return None if moment is None else instant(moment)
         case Kind.DAY:
-            return value.astimezone(UTC).date().isoformat() if isinstance(value, datetime) else str(value)[:10]
+            moment = _moment(value)
+            return None if moment is None else moment.date().isoformat()
         case Kind.CHOICES:
-            return sorted(value) if isinstance(value, list | tuple) else [str(value)]
+            return sorted(map(_text, value)) if isinstance(value, list | tuple) else [_text(value)]
     if isinstance(value, bool):
         return _word(pair.yes, "Yes") if value else _word(pair.no, "No")
-    text = ", ".join(sorted(value)) if isinstance(value, list | tuple) else _text(value)
-    return text if pair.max_length is None else text[: pair.max_length]
+    text = ", ".join(sorted(map(_text, value))) if isinstance(value, list | tuple) else _text(value)
+    # No CRM keeps blanks at either end.
+    return text.strip()[: pair.max_length].strip() or None
 
 
 def to_here(pair: Pair, value: Value) -> Any:  # Any: as above
     """What a value of the CRM's means to us: a boolean for a flag, instants aware, absent and empty alike None."""
     if pair.here == BOUNCED_AT:
-        return None if value in (None, "") else _instant(str(value))
+        return None if value in (None, "") else _moment(value)
     if pair.here in FLAGS:
         return _flag(pair, value)
-    if value in (None, "", []):
+    if isinstance(value, str):
+        value = value.strip()
+    if value in ("", []) or value is None:
         return [] if pair.here == TAGS else None
     if pair.here == TAGS:
         return sorted(value) if isinstance(value, list) else sorted(filter(None, map(str.strip, str(value).split(","))))
-    return value
+    if pair.here == EMAIL:
+        return str(value).lower()
+    return sorted(value) if isinstance(value, list) else value
 
 
 def same(pair: Pair, ours: Any, theirs: Value) -> bool:  # Any: as above
     """Whether both sides say the same; of a bounce that has a date, whether both say that there is one."""
     if pair.here == BOUNCED_AT:
-        return (ours is None) == (to_here(pair, theirs) is None)
-    return bool(to_here(pair, to_there(pair, ours)) == to_here(pair, theirs))
+        return (ours is None) == (theirs in (None, ""))
+    if isinstance(ours, bool) and isinstance(theirs, str):
+        return ours is (_flag(pair, theirs) if pair.here in FLAGS else _truth(pair, theirs))
+    return fits(pair, ours) and bool(to_here(pair, to_there(pair, ours)) == to_here(pair, theirs))
 
 
 def instant(value: datetime) -> str:
@@ -204,26 +227,50 @@ def instant(value: datetime) -> str:
     return value.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
+def _is_unsaid(pair: Pair, value: Any) -> bool:  # Any: as above
+    """Whether it is a flag that is down, in a field that says so by being empty."""
+    return pair.here in FLAGS and not value and pair.kind not in (Kind.BOOLEAN, Kind.CHOICE)
+
+
 def _flag(pair: Pair, value: Value) -> bool:
     """Of a choice, a word that is neither yes nor no means that the contact may not be mailed."""
     if value is None or isinstance(value, bool):
         return bool(value)
-    word = str(value).lower()
+    truth = _truth(pair, value)
+    return bool(str(value).strip()) if truth is None else truth
+
+
+def _truth(pair: Pair, value: Any) -> bool | None:  # Any: as above
+    """A yes or a no, also in words, or as 1 and 0; None for anything else."""
+    if isinstance(value, bool):
+        return value
+    word = _text(value).strip().lower()
     if word in (*(one.lower() for one in pair.yes), *_YES):
         return True
-    return word not in ("", *(one.lower() for one in pair.no), *_NO)
+    return False if word in (*(one.lower() for one in pair.no), *_NO) else None
 
 
-def _number(value: Any, places: int | None) -> int | float:  # Any: a number, or what a property holds
-    exact = Decimal(str(value))
-    if places is not None:
-        exact = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
-    return int(exact) if exact == exact.to_integral_value() else float(exact)
+def _number(pair: Pair, value: Any) -> int | float | None:  # Any: as above
+    """None for what is no finite number."""
+    places = pair.places if pair.places is not None else (0 if pair.here.startswith(SCORE) else None)
+    try:
+        exact = Decimal(str(value).strip())
+        if places is not None and exact.is_finite():
+            exact = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    except InvalidOperation:
+        return None
+    if not exact.is_finite() or not isfinite(float(exact)):
+        return None
+    return int(exact) if exact == exact.to_integral_value() and abs(exact) < _BITS else float(exact)
 
 
-def _instant(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+def _moment(value: Any) -> datetime | None:  # Any: as above
+    """An instant, from text too; one without a zone is UTC's. None for anything else."""
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(value: Any) -> str:  # Any: as above
@@ -232,7 +279,3 @@ def _text(value: Any) -> str:  # Any: as above
 
 def _word(words: tuple[str, ...], default: str) -> str:
     return words[0] if words else default
-
-
-def _is_score(pair: Pair) -> bool:
-    return pair.here.startswith(SCORE)

@@ -32,7 +32,7 @@ async def scores_of(db: Connection, people: Iterable[UUID]) -> dict[UUID, dict[i
 
 
 def of(contact: Contact, scores: Mapping[int, Decimal | None], plan: Plan) -> Ours:
-    """All that can be mapped of a contact. Properties that it has not are absent."""
+    """All that can be mapped of a contact. A property that it has not is absent; one that was removed is None."""
     values: dict[str, Any] = {  # Any: whatever a contact holds
         mapping.EMAIL: contact.email,
         mapping.NAME: contact.name,
@@ -49,7 +49,8 @@ def of(contact: Contact, scores: Mapping[int, Decimal | None], plan: Plan) -> Ou
         band = None if value is None else band_of(value, model.bands)
         values[f"{mapping.SCORE}{model.key}"] = value
         values[f"{mapping.BAND}{model.key}"] = None if band is None else band.name
-    values |= {f"{mapping.PROPERTY}{name}": value for name, value in contact.properties.items()}
+    removed = dict.fromkeys(contact.said_at.get("properties", ()))
+    values |= {f"{mapping.PROPERTY}{name}": value for name, value in {**removed, **contact.properties}.items()}
     return Ours(values, _said_at(contact))
 
 

@@ -13,8 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from app.connectors.shapes import Value, Values
-from app.sync.mapping import FLAGS, Pair, Policy, same, to_here, to_there
+from app.connectors.shapes import Kind, Value, Values
+from app.sync.mapping import FLAGS, Pair, Policy, fits, same, to_here, to_there
 
 _MISSING = object()
 
@@ -70,6 +70,7 @@ def to_tell(pairs: Sequence[Pair], shadow: Mapping[str, Value], ours: Ours) -> d
         if pair.goes_out
         and pair.here in ours.values
         and (pair.there in shadow or not pair.comes_in)
+        and fits(pair, ours.values[pair.here])
         and not same(pair, ours.values[pair.here], shadow.get(pair.there))
     }
 
@@ -108,12 +109,15 @@ def _by_policy(pair: Pair, known: object, value: Any, ours: Ours, theirs: Theirs
             return Side.HERE
         # Somebody took it down after whatever the CRM says was said.
         return Side.HERE if is_later else Side.THERE
-    if known is _MISSING and _is_empty(pair, there) != _is_empty(pair, to_there(pair, value)):
-        return Side.HERE if _is_empty(pair, there) else Side.THERE
+    is_theirs_empty = _is_empty(pair, there) or (pair.kind is Kind.BOOLEAN and not there)
+    if known is _MISSING and is_theirs_empty != _is_empty(pair, to_there(pair, value)):
+        return Side.HERE if is_theirs_empty else Side.THERE
     if pair.policy is Policy.NEWEST:
         return Side.HERE if is_later else Side.THERE
     return Side.HERE if pair.policy is Policy.HERE else Side.THERE
 
 
 def _is_empty(pair: Pair, value: Value) -> bool:
-    return to_here(pair, value) in (None, False, [])
+    """Whether it says nothing. A flag that is down says nothing; of a property, no and 0 are words."""
+    said = to_here(pair, value)
+    return said is None or said == [] or (pair.here in FLAGS and not said)

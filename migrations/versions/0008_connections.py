@@ -12,25 +12,28 @@ INSTANT = sa.DateTime(timezone=True)
 
 # Statement by statement, so that a batch costs one look, and nothing at all where there is no connection. Contacts
 # are locked by whoever changes them, so two transactions never want the same rows here but one after the other.
+# Whatever moves lets a row that was tried in vain be looked at again: what it waits for may be another field.
 TELL = """
 CREATE FUNCTION tell_of_scores() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM connection) THEN
         RETURN NULL;
     END IF;
+    -- What a publication without side effects changes is told with the contact's next change.
+    IF current_setting('leadtally.quiet', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO outbox (connection_id, contact_id, priority, moved, since)
-    SELECT known.connection_id, n.contact_id, 1, max(abs(coalesce(n.value, 0) - coalesce(n.was, 0))), min(n.at)
+    SELECT known.id, n.contact_id, 1, max(abs(coalesce(n.value, 0) - coalesce(n.was, 0))), min(n.at)
     FROM news n CROSS JOIN LATERAL (
-        SELECT DISTINCT split_part(i.kind, ':', 2)::uuid AS connection_id FROM identity i
+        SELECT DISTINCT split_part(i.kind, ':', 2)::uuid AS id FROM identity i
         WHERE i.contact_id = n.contact_id AND i.kind LIKE 'crm:%' OFFSET 0
     ) known
-    -- What a version changed that was published without side effects is told with the contact's next change.
-    WHERE n.cause <> 'publish' OR (
-        SELECT v.side_effects FROM model_version v WHERE v.model_id = n.model_id AND v.version = n.version
-    )
+    WHERE known.id IN (SELECT c.id FROM connection c)
     GROUP BY 1, 2 ORDER BY 2, 1
     ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
-        priority = least(outbox.priority, excluded.priority), moved = greatest(outbox.moved, excluded.moved);
+        priority = least(outbox.priority, excluded.priority), moved = greatest(outbox.moved, excluded.moved),
+        not_before = NULL;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION tell_of_scores IS 'Whose score changed, and which connections know them.';
@@ -38,17 +41,18 @@ COMMENT ON FUNCTION tell_of_scores IS 'Whose score changed, and which connection
 CREATE TRIGGER tell_of_scores AFTER INSERT ON score_change REFERENCING NEW TABLE AS news
 FOR EACH STATEMENT EXECUTE FUNCTION tell_of_scores();
 
-CREATE FUNCTION tell_of_contacts() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A plan that was made for a batch of one would join a batch of thousands row by row.
+CREATE FUNCTION tell_of_contacts() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM connection) THEN
         RETURN NULL;
     END IF;
     INSERT INTO outbox (connection_id, contact_id, priority, since)
-    SELECT known.connection_id, n.id,
+    SELECT known.id, n.id,
            min(CASE WHEN (n.opted_out, n.bounced) IS DISTINCT FROM (was.opted_out, was.bounced) THEN 0 ELSE 1 END),
            min(n.updated_at)
     FROM becomes n JOIN was USING (id) CROSS JOIN LATERAL (
-        SELECT DISTINCT split_part(i.kind, ':', 2)::uuid AS connection_id FROM identity i
+        SELECT DISTINCT split_part(i.kind, ':', 2)::uuid AS id FROM identity i
         WHERE i.contact_id = n.id AND i.kind LIKE 'crm:%'
         UNION SELECT c.id FROM connection c WHERE c.seeks AND n.email IS DISTINCT FROM was.email OFFSET 0
     ) known
@@ -56,11 +60,10 @@ BEGIN
            n.bounce_status)
         IS DISTINCT FROM (was.email, was.name, was.stage, was.tags, was.properties, was.opted_out, was.bounced,
            was.bounced_at, was.bounced_reason, was.bounce_status)
+      AND known.id IN (SELECT c.id FROM connection c)
     GROUP BY 1, 2 ORDER BY 2, 1
     ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
-        priority = least(outbox.priority, excluded.priority),
-        -- A flag does not wait for what was tried in vain before.
-        not_before = CASE WHEN excluded.priority = 0 THEN NULL ELSE outbox.not_before END;
+        priority = least(outbox.priority, excluded.priority), not_before = NULL;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION tell_of_contacts IS 'Who is otherwise than before, and which connections know them.';
@@ -74,14 +77,19 @@ BEGIN
         RETURN NULL;
     END IF;
     -- A record that is a contact now, or another one's; an address that may be somebody's whom a CRM knows, or should.
+    -- Of somebody who may not be mailed the record may not know it.
     INSERT INTO outbox (connection_id, contact_id, priority, since)
-    SELECT known.connection_id, n.contact_id, 2, statement_timestamp()
+    SELECT known.id, n.contact_id, min(CASE WHEN c.opted_out OR c.bounced THEN 0 ELSE 2 END),
+           min(coalesce(CASE WHEN TG_OP = 'INSERT' THEN n.since END, statement_timestamp()))
     FROM becomes n CROSS JOIN LATERAL (
-        SELECT split_part(n.kind, ':', 2)::uuid AS connection_id WHERE n.kind LIKE 'crm:%'
+        SELECT split_part(n.kind, ':', 2)::uuid AS id WHERE n.kind LIKE 'crm:%'
         UNION SELECT c.id FROM connection c WHERE c.seeks AND n.kind = 'email' OFFSET 0
     ) known
+    LEFT JOIN LATERAL (SELECT opted_out, bounced FROM contact WHERE id = n.contact_id OFFSET 0) c ON true
+    WHERE known.id IN (SELECT c.id FROM connection c)
     GROUP BY 1, 2 ORDER BY 2, 1
-    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1;
+    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
+        priority = least(outbox.priority, excluded.priority), not_before = NULL;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION tell_of_identities IS 'Whose records or addresses are others than before.';
@@ -122,12 +130,14 @@ def upgrade() -> None:
         sa.Column("credentials", sa.LargeBinary, nullable=False),
         sa.Column("hook_secret", sa.LargeBinary, nullable=False),
         sa.Column("options", postgresql.JSONB, nullable=False),
+        sa.Column("recipes", postgresql.JSONB, nullable=False, server_default="[]"),
         sa.Column("seeks", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("paused_at", INSTANT),
         sa.Column("problem", postgresql.JSONB),
         sa.Column("account", postgresql.JSONB),
         sa.Column("allowance", postgresql.JSONB),
         sa.Column("silent_until", INSTANT),
+        sa.Column("silent_to_flags", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("pull_at", INSTANT),
         sa.Column("reconcile_at", INSTANT),
         sa.Column("created_at", INSTANT, nullable=False),
@@ -148,12 +158,14 @@ def upgrade() -> None:
         sa.Column("shadow", postgresql.JSONB, nullable=False, server_default="{}"),
         sa.Column("held", postgresql.JSONB, nullable=False, server_default="{}"),
         sa.Column("modified_at", INSTANT),
-        sa.Column("told_at", INSTANT),
+        sa.Column("flags_at", INSTANT),
         sa.Column("seen_at", INSTANT, nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
     )
     key = ["connection_id", "object", "record"]
     op.create_index("link_held", "link", key, postgresql_where=sa.text("held <> '{}'"))
+    parked = sa.text("held @? '$.*.until ? (@ == null)'")
+    op.create_index("link_parked", "link", key, postgresql_where=parked)
     op.create_index(
         "link_seen", "link", ["connection_id", "object", "seen_at"], postgresql_where=sa.text("state = 'live'")
     )
@@ -169,7 +181,18 @@ def upgrade() -> None:
         sa.Column("not_before", INSTANT),
     )
     op.create_index("outbox_contact", "outbox", ["contact_id"])
-    op.create_index("outbox_turn", "outbox", ["connection_id", "priority", sa.text("moved DESC"), "since"])
+    op.create_index(
+        "outbox_turn",
+        "outbox",
+        ["connection_id", "priority", sa.text("moved DESC"), "since"],
+        postgresql_where=sa.text("not_before IS NULL"),
+    )
+    op.create_index(
+        "outbox_later",
+        "outbox",
+        ["connection_id", "priority", "not_before"],
+        postgresql_where=sa.text("not_before IS NOT NULL"),
+    )
     # Every row leaves soon after it came: what it left behind must not pile up.
     op.execute("ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02)")
     op.create_table(
