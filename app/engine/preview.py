@@ -4,11 +4,11 @@ The draft is frozen into the job when it is asked for. Each contact's score befo
 table, from which the summary and the pages of who would move are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, case, cast, func, literal, literal_column, select
@@ -30,6 +30,9 @@ from app.store.tables import PreviewScore, Score, core
 
 PREVIEW = "model.preview"
 BUCKETS = 20
+Foresee: TypeAlias = Callable[[Connection, UUID], Awaitable[list[dict[str, Any]]]]  # Any: JSON
+"""What others would be told, once the scores of a preview are worked out."""
+
 _preview, _score = core(PreviewScore), core(Score)
 
 
@@ -49,8 +52,8 @@ async def ask(db: Connection, key: str, now: datetime) -> UUID:
     return await jobs.enqueue(db, PREVIEW, {"model": key, "draft": frozen}, now)
 
 
-async def run(database: Database, job_id: UUID) -> None:
-    """Carry out one preview, from wherever it stands."""
+async def run(database: Database, job_id: UUID, foresee: Foresee | None = None) -> None:
+    """Carry out one preview, from wherever it stands. `foresee` says what CRMs would be told."""
     async with database.batch() as db:
         job = await jobs.start(db, job_id, clock.now())
         if job is None:
@@ -78,6 +81,7 @@ async def run(database: Database, job_id: UUID) -> None:
     await rollout.each_chunk(database, job_id, "scoring", compare)
     async with database.batch() as db:
         result = await _summary(db, job_id, key, read_bands(draft["bands"]))
+        result["crm_writes"] = [] if foresee is None else await foresee(db, job_id)
         await jobs.finish(db, job_id, clock.now(), result=result)
 
 
@@ -155,7 +159,6 @@ async def _summary(db: Connection, job_id: UUID, key: str, becoming: Sequence[Ba
         "moves": sorted((m for m in moves if m["from"] != m["to"]), key=lambda m: -m["contacts"]),
         "distribution": await _distribution(db, job_id, whole["low"], whole["high"]),
         "thresholds": [await _crossings(db, job_id, band) for band in becoming if band.min is not None],
-        "crm_writes": [],
     }
 
 

@@ -20,11 +20,17 @@ from app.engine.plan import Plans
 from app.engine.rules import Rule
 from app.graphql.catalog import Catalog
 from app.graphql.limits import Budget
+from app.store import connections as connected
 from app.store import graph
+from app.store.connections import BacklogRow, LinkRow, RunRow
 from app.store.db import Database
 from app.store.graph import EventRow, Person, ScoreRow
+from app.sync import connections
+from app.sync.connections import CrmConnection
 
 _CONNECTIONS = 4
+_MOST_CONNECTIONS = 1_000
+"""To CRMs, which are a handful."""
 
 Reading: TypeAlias = Any  # Any: SQLAlchemy's connection, whose name stays below the edge
 
@@ -52,6 +58,11 @@ class Loaders:
         self.events: DataLoader[Newest, list[EventRow]] = DataLoader(self._read_events)
         self.identities: DataLoader[UUID, list[tuple[str, str]]] = DataLoader(self._read_identities)
         self.rules: DataLoader[int, list[Rule]] = DataLoader(self._read_rules)
+        self._connections: DataLoader[None, Sequence[CrmConnection]] = DataLoader(self._read_connections)
+        self.last_runs: DataLoader[UUID, RunRow | None] = DataLoader(self._read_last_runs)
+        self.backlogs: DataLoader[UUID, BacklogRow] = DataLoader(self._read_backlogs)
+        self.spent: DataLoader[UUID, int] = DataLoader(self._read_spent)
+        self.crm_links: DataLoader[UUID, list[LinkRow]] = DataLoader(self._read_crm_links)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
@@ -122,3 +133,35 @@ class Loaders:
         async with self.reading() as db:
             found = await graph.rules(db, models)
         return [[Rule.from_json(said) for said in found.get(model, [])] for model in models]
+
+    async def connections(self) -> Sequence[CrmConnection]:
+        return await self._connections.load(None)
+
+    async def _read_connections(self, keys: Sequence[None]) -> list[Sequence[CrmConnection]]:
+        async with self._slots, graph.explaining(self._database) as db:
+            found = await connections.page(db, limit=_MOST_CONNECTIONS, after=None)
+        return [found for _ in keys]
+
+    async def runs(self, connection: UUID, most: int, before: UUID | None) -> list[RunRow]:
+        async with self.reading() as db:
+            return await connected.runs(db, connection, most, before)
+
+    async def _read_last_runs(self, wanted: Sequence[UUID]) -> list[RunRow | None]:
+        async with self.reading() as db:
+            found = await connected.last_runs(db, wanted)
+        return [found.get(one) for one in wanted]
+
+    async def _read_backlogs(self, wanted: Sequence[UUID]) -> list[BacklogRow]:
+        async with self.reading() as db:
+            found = await connected.backlogs(db, wanted)
+        return [found[one] for one in wanted]
+
+    async def _read_spent(self, wanted: Sequence[UUID]) -> list[int]:
+        async with self.reading() as db:
+            found = await connected.spent(db, wanted, clock.now())
+        return [found.get(one, 0) for one in wanted]
+
+    async def _read_crm_links(self, contacts: Sequence[UUID]) -> list[list[LinkRow]]:
+        async with self.reading() as db:
+            found = await connected.links(db, contacts)
+        return [found.get(contact, []) for contact in contacts]

@@ -10,6 +10,7 @@ from strawberry.types import ExecutionContext
 
 from app.engine.identity import normal_email
 from app.errors import Fault, InvalidInput
+from app.graphql.connections import Connection, SyncRunPage, connections, sync_runs
 from app.graphql.contacts import ContactConnection, contacts
 from app.graphql.context import Info
 from app.graphql.fields import resolved
@@ -82,6 +83,13 @@ class Query:
         active = [one for one in catalog.models if not one.archived]
         await info.context.load.rules.load_many([one.id for one in active])
         return [rule for one in active for rule in await rules_of(one, info)]
+
+    connections: list[Connection] = strawberry.field(
+        resolver=connections, description="The connections to CRMs, by their names."
+    )
+    sync_runs: SyncRunPage = strawberry.field(
+        resolver=sync_runs, description="What was done for a connection in the last 30 days, the newest first."
+    )
 
 
 def _uuid(said: str) -> UUID:

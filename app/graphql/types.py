@@ -9,6 +9,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from app.errors import Fault, InvalidInput
+from app.graphql.connections import CrmLink
 from app.graphql.context import Info
 from app.graphql.fields import choices, resolved
 from app.graphql.limits import MAX_EVENTS, plain_text
@@ -190,3 +191,9 @@ class Contact:
         found = await info.context.load.identities.load(self.key)
         info.context.budget.spend(len(found))
         return [Identity(kind=kind, value=value) for kind, value in found]
+
+    @resolved("The records in CRMs that are this contact, by connection, object and id.")
+    async def crm_links(self, info: Info) -> list[CrmLink]:
+        found = await info.context.load.crm_links.load(self.key)
+        info.context.budget.spend(len(found))
+        return [CrmLink.of(row) for row in found]
