@@ -1,7 +1,9 @@
 """The command `sandbox`: stand-in CRMs, to try the sync without an account."""
 
 import socket
-from typing import Annotated
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -11,7 +13,15 @@ from app import terminal
 from app.ending import Ending
 from app.terminal import err
 
+if TYPE_CHECKING:  # every command would pay for it
+    import httpx
+
 _MOST_PEOPLE = 1_000_000
+_SIGNS_IN = {
+    "salesforce": ("client_credentials", "instance_url", ("client_id", "client_secret")),
+    "pipedrive": ("api_token", "base_url", ("api_token",)),
+}
+"""The flow of each, where it is, and what it takes."""
 
 
 def serve(
@@ -21,8 +31,15 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on. Anyone who reaches it may do anything.")] = (
         "127.0.0.1"
     ),
+    connect: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Connect them to the Leadtally there, as http://127.0.0.1:8000; with --key."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(envvar="LEADTALLY_KEY", help="An admin key of that Leadtally.")] = None,
 ) -> None:
     """Serve stand-in CRMs with made-up people, and print as JSON how to reach each. All is gone when it ends."""
+    if connect is not None and key is None:
+        terminal.fail("--connect needs an admin key: --key lt_…")
     from app.sandbox.people import people  # here, for every command would pay for it
     from app.sandbox.server import build, stand_ins
 
@@ -37,7 +54,44 @@ def serve(
         err.print(f"{base} serves {people_:,} people in each CRM; stop it with Ctrl-C.", markup=False)
         server = uvicorn.Server(uvicorn.Config(build(served), log_config=None, access_log=False, server_header=False))
         ending.obeyed_by(lambda: setattr(server, "should_exit", True))
+        if connect is not None:
+            # Beside the server, for whoever is connected tries it at once.
+            threading.Thread(target=_connect, args=(server, connect, key, reached), daemon=True).start()
         server.run(sockets=[listener])
+
+
+def _connect(server: uvicorn.Server, address: str, key: str, reached: dict[str, dict[str, str]]) -> None:
+    """Make a connection to each stand-in, or give the one that is there its new credentials; then test it."""
+    import httpx
+
+    while not server.started:
+        time.sleep(0.01)
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
+        for kind, given in reached.items():
+            flow, place, names = _SIGNS_IN[kind]
+            said = {"flow": flow, "base_url": given[place], "credentials": {name: given[name] for name in names}}
+            name = f"sandbox {kind}"
+            try:
+                known = {one["name"]: one["id"] for one in _asked(http.get("/v1/connections"))["items"]}
+                if name in known:
+                    id_ = _asked(http.patch(f"/v1/connections/{known[name]}", json=said))["id"]
+                else:
+                    id_ = _asked(http.post("/v1/connections", json={"kind": kind, "name": name, **said}))["id"]
+                tested = _asked(http.post(f"/v1/connections/{id_}/test"))
+            except (httpx.HTTPError, ValueError) as fault:
+                err.print(f"{name!r} is not connected: {fault}", markup=False)
+                continue
+            found = "" if tested["ok"] else ": " + "; ".join(one["what"] for one in tested["findings"])
+            err.print(f"{name!r} is connected{found}", markup=False)
+
+
+def _asked(reply: "httpx.Response") -> dict[str, Any]:  # Any: JSON
+    """Raises ValueError with the problem's words."""
+    said: dict[str, Any] = reply.json()  # Any: JSON
+    if reply.is_success:
+        return said
+    faults = "; ".join(f"{one['pointer']}: {one['detail']}" for one in said.get("errors") or ())
+    raise ValueError(faults or said.get("detail") or said.get("title") or f"status {reply.status_code}")
 
 
 def _listening(host: str, port: int) -> socket.socket:

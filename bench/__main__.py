@@ -1,4 +1,4 @@
-"""Run the benches: `python -m bench [ingest] [single] [mixed] [scale] [page] [rules]`, on a Postgres of their own."""
+"""Run benches: `python -m bench [ingest] [single] [mixed] [scale] [page] [rules] [sync]`, on a Postgres of its own."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +25,7 @@ from app.api.events import _new, read
 from app.store import schema
 from app.store.db import Database
 from app.store.embedded import EmbeddedPostgres
-from bench import client, engine, sources, world
+from bench import client, crms, engine, sources, sync, together, world
 from bench.tables import table
 
 _KEY = "lt_bench_key_of_this_run_alone"
@@ -284,17 +285,27 @@ async def _run(url: str, chosen: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", nargs="*", choices=[*BENCHES, "rules", []], default=[], help="which; all if left out")
-    parser.add_argument("--people", type=int, default=1_000_000, help="contacts of the bench 'rules', ten events each")
+    parser.add_argument(
+        "bench", nargs="*", choices=[*BENCHES, "rules", "sync", []], default=[], help="which; all if left out"
+    )
+    parser.add_argument(
+        "--people",
+        type=int,
+        help=f"contacts of 'rules', ten events each (1,000,000); people in each CRM of 'sync' ({sync.PEOPLE:,})",
+    )
     given = parser.parse_args()
-    chosen = given.bench or [*BENCHES, "rules"]
+    chosen = given.bench or [*BENCHES, "rules", "sync"]
     logs.configure("WARNING", as_json=False)
     console.print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}\n")
-    served = [name for name in chosen if name != "rules"]
+    served = [name for name in chosen if name in BENCHES]
     if served:
         _on_a_server_of_its_own(lambda url: _run(url, served))
     if "rules" in chosen:
-        _on_a_server_of_its_own(lambda url: rules(url, given.people))
+        _on_a_server_of_its_own(lambda url: rules(url, given.people or 1_000_000))
+    if "sync" in chosen:
+        for kind in crms.CRMS:
+            _on_a_server_of_its_own(partial(sync.alone, kind=kind, people=given.people or sync.PEOPLE, console=console))
+        _on_a_server_of_its_own(partial(together.together, people=given.people or sync.PEOPLE, console=console))
 
 
 def _on_a_server_of_its_own(work: Callable[[str], Coroutine[Any, Any, None]]) -> None:

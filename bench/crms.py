@@ -9,11 +9,13 @@ import contextlib
 import re
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import TracebackType
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -117,8 +119,10 @@ class Wire(Http):
         self._sent = Sent(self._path)
         return self._sent
 
-    async def __aexit__(self, *what: Any) -> None:  # Any: as in the class above
-        await super().__aexit__(*what)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, fault, trace)
         self._sent.close()
 
     async def send(
@@ -147,44 +151,60 @@ class Wire(Http):
 # --- the CRMs ---------------------------------------------------------------------------------------------------------
 
 
-class Crm(Protocol):
-    """One of them, as this bench speaks to it: by bare httpx."""
+class Crm(ABC):
+    """One of them, as the bench speaks to it: by bare httpx."""
 
     kind: str
-    writes_in_2_s: int | None
-    """Calls of ours that it allows in two seconds; None: as many as we like."""
+    calls_in_2_s: int | None = None
+    """So many of our calls it allows in two seconds; None: as many as we like."""
 
-    async def prepare(self) -> None:
-        """Make what is there to be mapped."""
-
-    def connection(self, options: Options) -> New: ...
-
-    def words(self) -> list[Pair]:
-        """What is mapped beside the defaults: a property."""
-
-    def least_reads(self, records: Mapping[str, int]) -> int:
-        """The calls that so many records of each object take at least."""
-
-    def least_writes(self, records: Mapping[str, int]) -> int: ...
-
-    async def reread(self, sent: Sent) -> float:
-        """Seconds that the pages of people which were read take bare httpx, and orjson to parse."""
-
-    async def rewrite(self, sent: Sent, told: Sequence[Pair]) -> float:
-        """Seconds that the writes which were sent to another take here; first the fields for `told` are made."""
-
-    async def change(self, number: int, key: Key) -> None:
-        """What somebody who works there does to a record: another property; and of ten the tenth wants no mail."""
-
-    async def bounced(self, ids: Sequence[str], field: str) -> set[str]:
-        """Those of these people who are seen to have bounced."""
-
-
-class _Spoken:
     def __init__(self, http: httpx.AsyncClient, reached: Reached, base: str) -> None:
         self.http = http
         self.reached = reached
         self.base = base
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Make what is there to be mapped."""
+
+    @abstractmethod
+    def connection(self, options: Options) -> New: ...
+
+    @abstractmethod
+    def words(self) -> list[Pair]:
+        """What is mapped beside the defaults: a property."""
+
+    @abstractmethod
+    def least_reads(self, records: Mapping[str, int]) -> int:
+        """The calls that so many records of each object take at least."""
+
+    @abstractmethod
+    def least_writes(self, records: Mapping[str, int]) -> int: ...
+
+    @abstractmethod
+    def is_page(self, call: Call) -> bool:
+        """Whether it reads a page of people."""
+
+    async def reread(self, sent: Sent) -> float:
+        """Seconds that the pages of people which were read take bare httpx, and orjson to parse."""
+        began = time.perf_counter()
+        for call in sent.calls():
+            if self.is_page(call):
+                reply = await self.http.request(call.method, call.url, params=call.params, headers=call.headers)
+                orjson.loads(reply.raise_for_status().content)
+        return time.perf_counter() - began
+
+    @abstractmethod
+    async def rewrite(self, sent: Sent, told: Sequence[Pair]) -> float:
+        """Seconds that the writes which were sent to another take here; first the fields for `told` are made."""
+
+    @abstractmethod
+    async def change(self, number: int, key: Key) -> None:
+        """What somebody who works there does to a record: another property; and of ten the tenth wants no mail."""
+
+    @abstractmethod
+    async def bounced(self, ids: Sequence[str], field: str) -> set[str]:
+        """Those of these people who are seen to have bounced."""
 
     async def json(self, method: str, path: str, **more: Any) -> Any:  # Any: httpx's arguments; JSON
         reply = await self.http.request(method, f"{self.base}/{path}", **more)
@@ -194,21 +214,9 @@ class _Spoken:
     async def edit(self, **body: Any) -> Any:  # Any: JSON
         return await self.json("POST", "_sandbox/edit", content=orjson.dumps(body))
 
-    async def reread(self, sent: Sent) -> float:
-        began = time.perf_counter()
-        for call in sent.calls():
-            if self.is_page(call):
-                reply = await self.http.request(call.method, call.url, params=call.params, headers=call.headers)
-                orjson.loads(reply.raise_for_status().content)
-        return time.perf_counter() - began
 
-    def is_page(self, call: Call) -> bool:
-        raise NotImplementedError
-
-
-class Salesforce(_Spoken):
+class Salesforce(Crm):
     kind = "salesforce"
-    writes_in_2_s = None
     _PAGE, _COLLECTION, _JOB = 2_000, 200, 10_000
     _JOB_CALLS = 7
     """Made, filled, closed, polled, two results, deleted."""
@@ -297,9 +305,9 @@ class Salesforce(_Spoken):
         return {"Authorization": f"Bearer {said['access_token']}"}
 
 
-class Pipedrive(_Spoken):
+class Pipedrive(Crm):
     kind = "pipedrive"
-    writes_in_2_s = 480
+    calls_in_2_s = 480
     _PAGE = 500
     _WIDTH = 8
     """So many writes at once has the connector under way."""

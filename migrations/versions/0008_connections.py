@@ -71,16 +71,41 @@ COMMENT ON FUNCTION tell_of_contacts IS 'Who is otherwise than before, and which
 CREATE TRIGGER tell_of_contacts AFTER UPDATE ON contact REFERENCING OLD TABLE AS was NEW TABLE AS becomes
 FOR EACH STATEMENT EXECUTE FUNCTION tell_of_contacts();
 
-CREATE FUNCTION tell_of_identities() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A record that is a contact now; an address that may be somebody's whom a CRM knows, or should. Identities are claimed
+-- before contacts are locked, so this waits for the commit: two transactions that want the same contact's row would
+-- else wait for each other. By then another may have been faster with the identity, and nobody has it of this one.
+CREATE FUNCTION tell_of_new_identity() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM connection) THEN
         RETURN NULL;
     END IF;
-    -- A record that is a contact now, or another one's; an address that may be somebody's whom a CRM knows, or should.
     -- Of somebody who may not be mailed the record may not know it.
     INSERT INTO outbox (connection_id, contact_id, priority, since)
-    SELECT known.id, n.contact_id, min(CASE WHEN c.opted_out OR c.bounced THEN 0 ELSE 2 END),
-           min(coalesce(CASE WHEN TG_OP = 'INSERT' THEN n.since END, statement_timestamp()))
+    SELECT known.id, i.contact_id, CASE WHEN c.opted_out OR c.bounced THEN 0 ELSE 2 END,
+           coalesce(i.since, statement_timestamp())
+    FROM (SELECT contact_id, since FROM identity WHERE kind = NEW.kind AND value = NEW.value OFFSET 0) i
+    CROSS JOIN LATERAL (
+        SELECT split_part(NEW.kind, ':', 2)::uuid AS id WHERE NEW.kind LIKE 'crm:%'
+        UNION SELECT c.id FROM connection c WHERE c.seeks AND NEW.kind = 'email' OFFSET 0
+    ) known
+    LEFT JOIN LATERAL (SELECT opted_out, bounced FROM contact WHERE id = i.contact_id OFFSET 0) c ON true
+    WHERE known.id IN (SELECT c.id FROM connection c)
+    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
+        priority = least(outbox.priority, excluded.priority), not_before = NULL;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION tell_of_new_identity IS 'Who has a record or an address more than before.';
+
+CREATE CONSTRAINT TRIGGER tell_of_new_identity AFTER INSERT ON identity DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW WHEN (NEW.kind = 'email' OR NEW.kind LIKE 'crm:%') EXECUTE FUNCTION tell_of_new_identity();
+
+CREATE FUNCTION tell_of_moved_identities() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM connection) THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO outbox (connection_id, contact_id, priority, since)
+    SELECT known.id, n.contact_id, min(CASE WHEN c.opted_out OR c.bounced THEN 0 ELSE 2 END), statement_timestamp()
     FROM becomes n CROSS JOIN LATERAL (
         SELECT split_part(n.kind, ':', 2)::uuid AS id WHERE n.kind LIKE 'crm:%'
         UNION SELECT c.id FROM connection c WHERE c.seeks AND n.kind = 'email' OFFSET 0
@@ -92,18 +117,21 @@ BEGIN
         priority = least(outbox.priority, excluded.priority), not_before = NULL;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION tell_of_identities IS 'Whose records or addresses are others than before.';
+COMMENT ON FUNCTION tell_of_moved_identities IS 'Whose records or addresses are another contact''s than before.';
 
-CREATE TRIGGER tell_of_new_identities AFTER INSERT ON identity REFERENCING NEW TABLE AS becomes
-FOR EACH STATEMENT EXECUTE FUNCTION tell_of_identities();
 CREATE TRIGGER tell_of_moved_identities AFTER UPDATE ON identity REFERENCING NEW TABLE AS becomes
-FOR EACH STATEMENT EXECUTE FUNCTION tell_of_identities();
+FOR EACH STATEMENT EXECUTE FUNCTION tell_of_moved_identities();
 """
 
+# A plan made for one changed row, and kept, joins thousands row by row: 3,000 contacts took 3 s, and take 0.15 s.
+KEEP_PAST = "ALTER FUNCTION keep_contact_past() SET enable_nestloop = off"
+
 UNTELL = """
+ALTER FUNCTION keep_contact_past() RESET enable_nestloop;
 DROP TRIGGER tell_of_moved_identities ON identity;
-DROP TRIGGER tell_of_new_identities ON identity;
-DROP FUNCTION tell_of_identities;
+DROP FUNCTION tell_of_moved_identities;
+DROP TRIGGER tell_of_new_identity ON identity;
+DROP FUNCTION tell_of_new_identity;
 DROP TRIGGER tell_of_contacts ON contact;
 DROP FUNCTION tell_of_contacts;
 DROP TRIGGER tell_of_scores ON score_change;
@@ -244,6 +272,7 @@ def upgrade() -> None:
         sa.Column("record", sa.Text, primary_key=True),
     )
     op.create_index("stranger_record", "stranger", key)
+    op.execute(KEEP_PAST)
     script(TELL)
 
 

@@ -58,7 +58,7 @@ async def test_what_still_fails_at_the_last_attempt_says_when_to_come_back_and_t
 
     assert ["unavailable"] * 5 == [said(reply, 503)["code"] for reply in replies]
     assert ["1"] * 5 == [reply.headers["retry-after"] for reply in replies]
-    again, given_up = "a transaction begins again", "a transaction was given up"
+    again, given_up = "what failed in passing is tried again", "a transaction was given up"
     assert [again, again, given_up] * 5 == [line["event"] for line in logs]
     assert {"ForeignKeyViolationError"} == {line["fault"] for line in logs}
     assert "ada@example.com" not in str(logs)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.connectors.http import Http
 from app.connectors.shapes import Connector, Flow, Setup
+from app.store.db import Database
 from app.sync.driving import Driver
 from app.sync.turns import Pace
 from tests.engine.worlds import POLICY
@@ -120,10 +121,12 @@ class Drive:
 
 
 @asynccontextmanager
-async def driving(world: World, *providers: WiredToy, pace: Pace = PACE) -> AsyncIterator[Drive]:
+async def driving(
+    world: World, *providers: WiredToy, pace: Pace = PACE, database: Database | None = None
+) -> AsyncIterator[Drive]:
     async with Http(private=True) as http:
         by_kind: Any = {one.kind: one for one in providers}  # Any: a mapping of providers
-        driver = Driver(world.database, world.plans, POLICY, VAULT, http, providers=by_kind, pace=pace)
+        driver = Driver(database or world.database, world.plans, POLICY, VAULT, http, providers=by_kind, pace=pace)
         drive = Drive(driver)
         try:
             yield drive

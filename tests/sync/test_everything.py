@@ -204,6 +204,7 @@ class Everything:
                     (opened.kind, one.key, each)
                     async for one in differences.all_of(opened)
                     for each in one.differing
+                    # A name and an address flow in only: where two records of one contact differ, they go on to.
                     if each.why not in (differences.Why.ONE_WAY, differences.Why.SEVERAL_RECORDS)
                 ]
         return found
@@ -291,7 +292,7 @@ async def everything(database: Database, request: pytest.FixtureRequest) -> Asyn
         yield Everything(world, crms, http, request.param)
 
 
-@pytest.mark.parametrize("everything", range(20), indirect=True)
+@pytest.mark.parametrize("everything", range(3), indirect=True)
 async def test_after_quiet_both_crms_and_we_say_the_same(everything: Everything) -> None:
     for _ in range(400):
         await everything.step()

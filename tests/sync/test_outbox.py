@@ -12,14 +12,14 @@ import pytest
 
 from app import clock
 from app.connectors.shapes import Key
-from app.engine import publish
+from app.engine import ingest, publish
 from app.engine.identity import Ref, record_kind
 from app.store.db import Connection
 from app.sync import outbox, parked
 from app.sync.outbox import FLAGS, NEWS, NOTHING_NEW, Backlog, Row
 from app.sync.shapes import Opened
 from tests.engine import reference
-from tests.engine.worlds import NOON, draft, event, per_event, profile
+from tests.engine.worlds import NOON, POLICY, draft, event, per_event, profile
 from tests.sync.toy import PERSON, Toy
 from tests.sync.worlds import World, opened
 
@@ -303,6 +303,24 @@ async def test_what_is_not_committed_is_not_to_be_told(world: World, toy: Toy) -
         await fail()
 
     assert {} == await world.outbox()
+
+
+async def test_who_claims_an_address_and_who_scores_its_contact_do_not_wait_for_each_other(
+    world: World, toy: Toy
+) -> None:
+    await opened(world, toy, creates=True)
+    await world.publish("m", per_event("seen", 1))
+    await world.send(event("seen", ADA))
+    claiming = event("seen", Ref(email=ADA, user_id="u1", new_email=BOB))
+    async with world.database.batch() as db:
+        await db.execute("SELECT FROM activity FOR UPDATE")
+        other = asyncio.create_task(world.send(claiming))
+        await asyncio.sleep(0.3)
+        await ingest.accept(db, world.plans, [event("seen", ADA)], world.now, POLICY)
+    await other
+
+    assert Decimal(3) == await world.score()
+    assert {await world.contact(): NOTHING_NEW} == await world.outbox()
 
 
 async def test_whoever_is_erased_waits_no_more(world: World, toy: Toy) -> None:
