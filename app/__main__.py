@@ -1,33 +1,20 @@
 """The command line: serve, worker, migrate, keys, import, verify, demo; the others have modules of their own."""
 
 import asyncio
+import importlib
 import shlex
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
-from app import (
-    bounces_cli,
-    clock,
-    connections_cli,
-    demo,
-    models_cli,
-    sandbox_cli,
-    sources_cli,
-    suppressions_cli,
-    syncing_cli,
-    terminal,
-)
-from app import worker as background
+from app import clock, sandbox_cli, terminal
 from app.ending import Ending
-from app.engine import importing, verify
-from app.engine.hygiene import SoftPolicy
-from app.engine.plan import Plans
 from app.errors import AppError
 from app.settings import Settings
 from app.store import keys, schema
@@ -35,7 +22,34 @@ from app.store.db import REFUSALS, Database
 from app.store.keys import Key, Scope
 from app.terminal import err, out
 
+if TYPE_CHECKING:
+    from app.engine import importing, verify
+
+_IN_MODULES = {
+    "bounces": "app.bounces_cli",
+    "connections": "app.syncing_cli",
+    "models": "app.models_cli",
+    "sources": "app.sources_cli",
+    "suppressions": "app.suppressions_cli",
+}
+
+
+class _Commands(TyperGroup):
+    """Commands whose modules are imported when somebody asks for them: all at once take a second more."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # Any: click's, of which Typer has a copy of its own
+        return [*super().list_commands(ctx), *_IN_MODULES]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # Any: as above
+        if cmd_name not in _IN_MODULES:
+            return super().get_command(ctx, cmd_name)
+        found = typer.main.get_group(importlib.import_module(_IN_MODULES[cmd_name]).cli)
+        found.name = cmd_name
+        return found
+
+
 cli = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,12 +59,6 @@ keys_cli = typer.Typer(no_args_is_help=True, help="API keys: make, list, revoke.
 import_cli = typer.Typer(no_args_is_help=True, help="Bring data in from files.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(import_cli, name="import")
-cli.add_typer(models_cli.cli, name="models")
-cli.add_typer(bounces_cli.cli, name="bounces")
-cli.add_typer(sources_cli.cli, name="sources")
-connections_cli.cli.add_typer(syncing_cli.cli)
-cli.add_typer(connections_cli.cli, name="connections")
-cli.add_typer(suppressions_cli.cli, name="suppressions")
 cli.command("sandbox")(sandbox_cli.serve)
 
 _SHORT_KEY = 16
@@ -91,6 +99,8 @@ def serve() -> None:
 @cli.command()
 def worker() -> None:
     """Run background jobs, beside any number of `serve` and other workers."""
+    from app import worker as background
+
     settings = terminal.settings()
 
     async def run(database: Database) -> None:
@@ -171,19 +181,23 @@ def import_contacts(
     source: Annotated[str, typer.Option(help="Who says so, for flags that the file sets.")] = "import",
 ) -> None:
     """Import contacts from a CSV file; wrong lines are listed, the others imported."""
+    from app.engine import importing
+    from app.engine.hygiene import SoftPolicy
+    from app.engine.plan import Plans
+
     settings = terminal.settings()
     try:
         said = orjson.loads(mapping)
     except ValueError:
         terminal.fail("--map is not JSON")
 
-    async def run(database: Database) -> importing.Report:
+    async def run(database: Database) -> "importing.Report":
         policy = SoftPolicy(settings.soft_bounce_limit, settings.soft_bounce_days)
         plans = Plans(terminal.sealer(settings))
         with file.open("rb") as opened, terminal.bar("Importing") as step:
             size = file.stat().st_size
 
-            def on_progress(report: importing.Report) -> None:
+            def on_progress(report: "importing.Report") -> None:
                 step(min(opened.tell(), size), size, f"{report.lines} lines")
 
             return await importing.run(
@@ -204,6 +218,7 @@ def import_contacts(
 @cli.command("demo")
 def fill_demo() -> None:
     """Fill an empty workspace with two models, some people and what they did."""
+    from app import demo
 
     async def run(database: Database) -> int | None:
         return await _fill_demo(database) if await demo.is_empty(database) else None
@@ -216,6 +231,8 @@ def fill_demo() -> None:
 
 async def _prepare(settings: Settings, url: str) -> str | None:
     """Migrate, make the first key, fill the demo; returns the key if one was made."""
+    from app import demo
+
     async with Database(url, 4) as database:
         await schema.migrate(database.engine)
         async with database.batch() as db:
@@ -234,6 +251,8 @@ async def _prepare(settings: Settings, url: str) -> str | None:
 
 
 async def _fill_demo(database: Database) -> int:
+    from app import demo
+
     with terminal.bar("Filling the demo workspace") as step:
         return await demo.fill(database, lambda done, of: step(done, of, ""))
 
@@ -265,8 +284,9 @@ def verify_scores(
     sample: Annotated[float, typer.Option(min=0.0001, max=1.0, help="The share of contacts to look at.")] = 1.0,
 ) -> None:
     """Count and score everybody again from the events alone, and compare; exit with 1 if anything differs."""
+    from app.engine import verify
 
-    async def run(database: Database) -> verify.Report:
+    async def run(database: Database) -> "verify.Report":
         with terminal.bar("Verifying") as step:
             async for report in verify.verify(database, sample):
                 step(report.contacts, report.total, _differences(report.count) if report.count else "")

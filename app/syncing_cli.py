@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from app import clock, terminal
-from app.connections_cli import At, Name, on
+from app.connections_cli import At, Name, cli, on
 from app.terminal import out
 
 if TYPE_CHECKING:  # every command would pay for it
@@ -16,8 +16,6 @@ if TYPE_CHECKING:  # every command would pay for it
     from app.sync.forecast import Backlog
     from app.sync.parked import Parked
     from app.sync.runs import Run
-
-cli = typer.Typer()
 
 _MOST = 1_000
 """Records that are listed, or differences that are shown as a table."""

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 import structlog
 
+from app import terminal
 from app.__main__ import main
 from app.demo import PEOPLE
 from tests.api.test_bounce_mail import notice
@@ -44,6 +45,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def run_here(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["leadtally", *command])
+            patch.setattr(terminal.out, "width", 200)  # which it has asked for long ago
             for name in set(os.environ) - set(environment()):
                 patch.delenv(name)
             for name, value in settings.items():

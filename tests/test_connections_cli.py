@@ -40,7 +40,6 @@ class Cli:
             "DATABASE_URL": plain_url(database.url),
             "LEADTALLY_ENCRYPTION_KEY": ENCRYPTION_KEY.get_secret_value(),
             "LEADTALLY_PRIVATE_CRMS": "1",
-            "COLUMNS": "200",
         }
 
     def __call__(self, *command: str, **settings: str) -> Any:  # Any: a CompletedProcess of text

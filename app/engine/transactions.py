@@ -77,7 +77,9 @@ async def committed(database: Database, work: Callable[[Connection], Awaitable[T
 
 
 def _tell(details: RetryDetails) -> None:
-    _log.info("what failed in passing is tried again", fault=type(details.caused_by).__name__, attempt=details.retry_num)
+    _log.info(
+        "what failed in passing is tried again", fault=type(details.caused_by).__name__, attempt=details.retry_num
+    )
 
 
 # Stamina's own hook logs the words of a fault, which may quote somebody's data. There is one list for the process.

@@ -70,16 +70,23 @@ _OF_CONTACTS = (
 
 async def erase(db: Connection, *contacts: UUID) -> None:
     """Remove contacts and everything of them. The transaction holds their locks."""
-    await db.execute(
+    records = await db.fetch(
         """
-        UPDATE link l SET state = 'erased', shadow = '{}', held = '{}' FROM (
-            SELECT split_part(kind, ':', 2)::uuid AS connection_id, split_part(kind, ':', 3) AS object, value
-            FROM identity WHERE contact_id = ANY($1) AND kind LIKE 'crm:%' OFFSET 0
-        ) i
-        WHERE l.connection_id = i.connection_id AND l.object = i.object AND l.record = i.value
+        SELECT split_part(kind, ':', 2)::uuid, split_part(kind, ':', 3), value FROM identity
+        WHERE contact_id = ANY($1) AND kind LIKE 'crm:%'
         """,
         contacts,
     )
+    if records:
+        await db.execute(
+            """
+            UPDATE link SET state = 'erased', shadow = '{}', held = '{}'
+            FROM unnest($1::uuid[], $2::text[], $3::text[]) AS known(connection_id, object, record)
+            WHERE link.connection_id = known.connection_id AND link.object = known.object
+              AND link.record = known.record
+            """,
+            *(list(column) for column in zip(*records, strict=True)),
+        )
     for table in _OF_CONTACTS:
         await db.execute(f"DELETE FROM {table} WHERE contact_id = ANY($1)", contacts)
     await db.execute(
