@@ -4,12 +4,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
+from sqlalchemy.orm import class_mapper
 
 from app import quality
 from app.store.db import Connection
 from app.store.tables import Contact
 
+_MAPPED = class_mapper(Contact).class_manager
 _ARRAYS = {
     "id": "uuid", "email": "text", "email_quality": "text", "name": "text", "stage": "text", "tags": "text",
     "properties": "text", "opted_out": "bool", "opted_out_at": "timestamptz", "opted_out_reason": "text",
@@ -39,7 +42,16 @@ _SAVE = f"""
 async def load(db: Connection, contacts: Iterable[UUID]) -> dict[UUID, Contact]:
     """The rows of these contacts, by id; those that are not there are left out."""
     rows = await db.fetch("SELECT * FROM contact WHERE id = ANY($1)", list(contacts))
-    return {row["id"]: Contact(**dict(row)) for row in rows}
+    return {row["id"]: _contact(row) for row in rows}
+
+
+def _contact(row: asyncpg.Record) -> Contact:
+    """The row as it is: to set each of its fields, as `Contact(**row)` does, took twenty times as long."""
+    made: Contact = _MAPPED.new_instance()
+    made.__dict__.update(row.items())
+    for name, value in (("__pydantic_fields_set__", set(row.keys())), ("__pydantic_extra__", None)):
+        object.__setattr__(made, name, value)
+    return made
 
 
 async def save(db: Connection, contacts: Sequence[Contact]) -> None:

@@ -32,6 +32,8 @@ _AT_ONCE = 500
 whoever changes one of them."""
 _PAUSE_S = 0.1
 """While others change those whose turn it is."""
+_MUCH = 10
+"""Batches; when more wait, they go in bulk."""
 _DESCRIBED_AGAIN = timedelta(minutes=5)
 """Connectors remember for so long what a CRM describes."""
 
@@ -173,8 +175,9 @@ class _Drain:
         """Meet some contacts, most important first; returns them, nobody if none is due. Raises Fault."""
         opened, now = self._opened, clock.now()
         async with opened.database.batch() as db:
-            is_much = await outbox.is_longer(db, opened.id, opened.connector.bulk)
-            size = opened.connector.bulk if is_much else opened.connector.batch
+            connector = opened.connector
+            is_much = await outbox.is_longer(db, opened.id, min(connector.bulk, _MUCH * connector.batch))
+            size = connector.bulk if is_much else connector.batch
             batch = await _read(db, opened, size if limit is None else min(size, limit), now)
         if not batch.rows:
             return []

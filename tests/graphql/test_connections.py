@@ -79,6 +79,7 @@ async def record(database: Database, of: UUID, contact: str, id_: str, **held: A
             held,
             clock.now(),
         )
+    async with database.batch() as db:  # where the commit has put them
         await db.execute("DELETE FROM outbox")
 
 
