@@ -128,6 +128,18 @@ class Authority(Protocol):
         """Whether, and until when, the CRM wants to be left alone; `asked_to_wait` reads what most say."""
 
 
+class _Call(NamedTuple):
+    """What is to be sent, but for who we are."""
+
+    method: str
+    url: str
+    cost: int
+    params: Mapping[str, str | int] | None
+    headers: Mapping[str, str] | None
+    json: Any  # Any: JSON
+    content: bytes | None
+
+
 class Session:
     """The calls of one connection."""
 
@@ -164,27 +176,19 @@ class Session:
         change nothing if they are repeated: all but POST. Raises Busy, BudgetSpent, Unreachable, SignInRefused.
         """
         repeats = method != "POST" if again is None else again
+        call = _Call(method, url, cost, params, headers, json, content)
         async for attempt in stamina.retry_context(
             on=Unreachable, attempts=_ATTEMPTS if repeats else 1, wait_initial=0.3, wait_max=5, timeout=None
         ):
             with attempt:
-                reply = await self._signed(method, url, cost, params, headers, json, content)
+                reply = await self._signed(call)
                 if reply.status in _BROKEN:
                     raise Unreachable(f"the CRM answered {reply.status}")
         return reply
 
-    async def _signed(
-        self,
-        method: str,
-        url: str,
-        cost: int,
-        params: Mapping[str, str | int] | None,
-        headers: Mapping[str, str] | None,
-        json: Any,  # Any: JSON
-        content: bytes | None,
-    ) -> Reply:
+    async def _signed(self, call: _Call) -> Reply:
         grant = await self.grant()
-        reply = await self._metered(grant, method, url, cost, params, headers, json, content)
+        reply = await self._metered(grant, call)
         # Twice at most: what another process was granted since may have ended too.
         for _ in range(2):
             if not self._authority.is_stale(reply):
@@ -192,35 +196,30 @@ class Session:
             stale, grant = grant, await self._renewed(grant)
             if grant == stale:
                 break
-            reply = await self._metered(grant, method, url, cost, params, headers, json, content)
+            reply = await self._metered(grant, call)
         if self._authority.is_stale(reply):
             raise SignInRefused(
                 "unauthorized", "the CRM refuses what it just granted", "sign in again, and see the app's rights"
             )
         return reply
 
-    async def _metered(
-        self,
-        grant: Grant,
-        method: str,
-        url: str,
-        cost: int,
-        params: Mapping[str, str | int] | None,
-        headers: Mapping[str, str] | None,
-        json: Any,  # Any: JSON
-        content: bytes | None,
-    ) -> Reply:
+    async def _metered(self, grant: Grant, call: _Call) -> Reply:
         self._check_silence()
         signed = self._authority.headers(grant)
         if not all(_HEADER.fullmatch(value) for value in signed.values()):
             raise SignInRefused("unreadable", "a credential holds what no call can carry", "enter it anew")
-        self._setup.meter.allow(cost)
-        whole = (
-            url if "://" in url else f"{(self._setup.base_url or grant.base_url or '').rstrip('/')}/{url.lstrip('/')}"
+        self._setup.meter.allow(call.cost)
+        base = (self._setup.base_url or grant.base_url or "").rstrip("/")
+        url = call.url if "://" in call.url else f"{base}/{call.url.lstrip('/')}"
+        self._setup.meter.spend(call.cost)
+        reply = await self._http.send(
+            call.method,
+            url,
+            params=call.params,
+            headers={**signed, **(call.headers or {})},
+            json=call.json,
+            content=call.content,
         )
-        said = {**signed, **(headers or {})}
-        self._setup.meter.spend(cost)
-        reply = await self._http.send(method, whole, params=params, headers=said, json=json, content=content)
         if (silence := self._authority.silence(reply)) is not None:
             self._keep_silent(silence)
             raise silence

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,28 +10,15 @@ import stamina
 
 from app import clock
 from app.connectors.faults import BudgetSpent, Busy, Refused, SignInRefused, Unreachable
-from app.connectors.http import Http, Reply
+from app.connectors.http import Reply
 from app.connectors.pipedrive import PROVIDER, access, limits
 from app.connectors.pipedrive.limits import Pace
 from app.connectors.shapes import Grant, Key, Setup, Write
 from tests.connectors.given import Purse, Shelf
-from tests.connectors.pipedrive_world import PERSON, Company, Front, front
+from tests.connectors.pipedrive_world import PERSON, Company
 
 DAILY = {"x-daily-ratelimit-token-limit": "30000", "x-daily-ratelimit-token-remaining": "0"}
 REDIRECT = "https://leadtally.example.org/signed-in"
-
-
-@pytest.fixture(scope="module")
-def before() -> Iterator[Front]:
-    with front() as made:
-        yield made
-
-
-@pytest.fixture
-async def acme(before: Front) -> AsyncIterator[Company]:
-    async with Http(private=True) as http:
-        yield Company(before, http)
-    clock.shift(timedelta())
 
 
 # --- API tokens -------------------------------------------------------------------------------------------------------

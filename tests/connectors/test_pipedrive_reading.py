@@ -1,6 +1,5 @@
 """Reading Pipedrive's persons and activities, none of whose changes may be missed: against the stand-in, over HTTP."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,25 +18,11 @@ from tests.connectors.pipedrive_world import (
     Json,
     all_activities,
     all_changes,
-    front,
     ids,
     records,
 )
 
 LIST = "GET /api/v2/persons"
-
-
-@pytest.fixture(scope="module")
-def before() -> Iterator[Front]:
-    with front() as made:
-        yield made
-
-
-@pytest.fixture
-async def acme(before: Front) -> AsyncIterator[Company]:
-    async with Http(private=True) as http:
-        yield Company(before, http)
-    clock.shift(timedelta())
 
 
 async def the_one(connector: Connector, id_: str, *fields: str) -> Record:

@@ -1,17 +1,14 @@
 """Pipedrive's fields, what a check finds, and its webhooks: against the stand-in, over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import clock, connectors
+from app import connectors
 from app.connectors.faults import Busy, Unreachable
-from app.connectors.http import Http
 from app.connectors.pipedrive import PROVIDER, webhooks
 from app.connectors.shapes import (
     Account,
@@ -25,25 +22,12 @@ from app.connectors.shapes import (
     Notice,
     WantedField,
 )
-from tests.connectors.pipedrive_world import PERSON, Company, Front, Json, front, loses_nothing, until
+from tests.connectors.pipedrive_world import PERSON, Company, Json, loses_nothing, until
 
 FIELDS = "GET /api/v2/personFields"
 MAKE = "POST /api/v2/personFields"
 SCORE = WantedField(PERSON, "score_fit", "Lead Score: Fit", Kind.NUMBER, "The score.", places=0)
 OUT = WantedField(PERSON, "email_opt_out", "Email opt-out", Kind.CHOICE, "No mail.", ("Yes", "No"))
-
-
-@pytest.fixture(scope="module")
-def before() -> Iterator[Front]:
-    with front() as made:
-        yield made
-
-
-@pytest.fixture
-async def acme(before: Front) -> AsyncIterator[Company]:
-    async with Http(private=True) as http:
-        yield Company(before, http)
-    clock.shift(timedelta())
 
 
 # --- fields -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -19,23 +18,11 @@ from app.connectors.salesforce import PROVIDER, Salesforce
 from app.connectors.salesforce.access import Access
 from app.connectors.shapes import Setup
 from app.sandbox.salesforce.org import INTEGRATION, ORG_ID
-from tests.connectors.salesforce_org import MOVED, Front, Org, fronted, opened
+from tests.connectors.salesforce_org import MOVED, Org
 
 BACK = "https://leadtally.test/back"
 VERIFIER = "a" * 43
 CHALLENGE = urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with fronted() as made:
-        yield made
-
-
-@pytest.fixture
-async def org(front: Front) -> AsyncIterator[Org]:
-    async with opened(front) as made:
-        yield made
 
 
 async def code(org: Org, setup: Setup) -> str:

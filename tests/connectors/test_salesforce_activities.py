@@ -1,6 +1,5 @@
 """What was done with people in Salesforce, and its calls to us."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -8,22 +7,10 @@ import pytest
 from app.connectors.salesforce import Salesforce
 from app.connectors.shapes import Activity, Hint, Key
 from app.sandbox.salesforce.org import ORG_ID
-from tests.connectors.salesforce_org import Front, Org, fronted, opened
+from tests.connectors.salesforce_org import Org
 
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]>
 <a xmlns="http://soap.sforce.com/2005/09/outbound"><Notification>&c;</Notification></a>"""
-
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with fronted() as made:
-        yield made
-
-
-@pytest.fixture
-async def org(front: Front) -> AsyncIterator[Org]:
-    async with opened(front) as made:
-        yield made
 
 
 async def look(crm: Salesforce, cursor: str | None = None) -> tuple[dict[str, Activity], str]:

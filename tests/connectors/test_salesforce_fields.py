@@ -1,14 +1,12 @@
 """Salesforce's fields: what is described, what is suggested, what is made, and what a check finds."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-
-import pytest
+from collections.abc import Sequence
 
 from app.connectors.salesforce import Salesforce
 from app.connectors.salesforce.making import api_name
 from app.connectors.shapes import CrmField, Finding, Kind, Level, WantedField
 from app.sandbox.salesforce.org import INTEGRATION
-from tests.connectors.salesforce_org import Front, Org, fronted, opened
+from tests.connectors.salesforce_org import Org
 
 SCORE = WantedField("Contact", "score_fit", "Score: Fit", Kind.NUMBER, "How well they fit", places=2)
 WANTED = (
@@ -20,18 +18,6 @@ WANTED = (
     WantedField("Contact", "next_look", "Next Look", Kind.DAY, "When to look again"),
     WantedField("Contact", "grade", "Grade", Kind.CHOICE, "A to C", options=("A", "B")),
 )
-
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with fronted() as made:
-        yield made
-
-
-@pytest.fixture
-async def org(front: Front) -> AsyncIterator[Org]:
-    async with opened(front) as made:
-        yield made
 
 
 async def described(org: Org, object_: str = "Contact") -> dict[str, CrmField]:

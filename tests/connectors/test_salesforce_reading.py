@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,19 +11,7 @@ from app.connectors.faults import CursorLost, Refused
 from app.connectors.salesforce.values import instant
 from app.connectors.shapes import Key, Record, Write
 from app.sandbox.people import people
-from tests.connectors.salesforce_org import Front, Org, fronted, look, opened
-
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with fronted() as made:
-        yield made
-
-
-@pytest.fixture
-async def org(front: Front) -> AsyncIterator[Org]:
-    async with opened(front) as made:
-        yield made
+from tests.connectors.salesforce_org import Org, look
 
 
 def ids(records: list[Record]) -> list[str]:

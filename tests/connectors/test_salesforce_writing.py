@@ -1,6 +1,5 @@
 """Records written to Salesforce: in calls of two hundred, in bulk jobs, and what becomes of each."""
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,21 +10,9 @@ from app.connectors.salesforce import Salesforce
 from app.connectors.shapes import End, Key, NewPerson, Outcome, Write
 from app.sandbox.people import people
 from tests.connectors.given import Purse
-from tests.connectors.salesforce_org import Front, Org, fronted, opened
+from tests.connectors.salesforce_org import Org
 
 COLLECTIONS = "/composite/sobjects"
-
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with fronted() as made:
-        yield made
-
-
-@pytest.fixture
-async def org(front: Front) -> AsyncIterator[Org]:
-    async with opened(front) as made:
-        yield made
 
 
 def write(id_: str, of: str = "Contact", **values: Any) -> Write:  # Any: values of all kinds
