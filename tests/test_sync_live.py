@@ -43,6 +43,7 @@ def test_a_server_killed_while_it_syncs_goes_on_where_it_stopped_until_both_side
             assert set(bounced) <= nodes.keys()
             assert {2} == {len(links) for links in nodes.values()}
         assert 0 == server.end(signal.SIGTERM)
+        assert not [one for one in (*people, "Bearer", "secret") if one in server.output]
 
 
 @contextmanager
