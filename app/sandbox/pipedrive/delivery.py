@@ -74,11 +74,13 @@ class Delivery:
         self._wake.set()
 
     async def _run(self) -> None:
-        async with httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False) as http, asyncio.TaskGroup() as group:
-            while self._waiting or self._busy:
-                for attempts in self._due().values():
-                    group.create_task(self._deliver(http, attempts))
-                await self._pause()
+        # Again, for something may be offered while the client is closed.
+        while self._waiting or self._busy:
+            async with httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False) as http, asyncio.TaskGroup() as group:
+                while self._waiting or self._busy:
+                    for attempts in self._due().values():
+                        group.create_task(self._deliver(http, attempts))
+                    await self._pause()
 
     def _due(self) -> dict[int, list[_Attempt]]:
         """What is to be sent now, taken from what waits, by hook. A hook that is being told of something waits."""
