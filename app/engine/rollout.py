@@ -50,7 +50,11 @@ async def run_publish(database: Database, job_id: UUID) -> None:
                     SELECT FROM job WHERE kind = $3 AND status = 'queued' AND starts_at > $4
                     AND payload @> jsonb_build_object('model', n.model_id, 'version', n.version)
                 ))
-            ) AS newest
+            ) AS newest, (
+                SELECT n.bands FROM model_version n
+                WHERE n.model_id = m.id AND n.version < v.version AND n.live_from IS NOT NULL
+                ORDER BY n.version DESC LIMIT 1
+            ) AS bands_before
             FROM scoring_model m JOIN model_version v ON v.model_id = m.id
             WHERE m.id = $1 AND v.version = $2 AND m.archived_at IS NULL
             """,
@@ -72,7 +76,17 @@ async def run_publish(database: Database, job_id: UUID) -> None:
         await fill(database, job_id, [rule.counter_id for rule in live.rules if rule.counter_id is not None])
         if not await _switch(database, job_id, model_id, version):
             return
-    await _score_anew(database, job_id, {known["key"]}, Cause.PUBLISH, is_quiet=not known["side_effects"])
+    is_quiet = not known["side_effects"]
+    # A band that reaches elsewhere is another band, of scores that stay as they are.
+    is_banded_anew = not is_quiet and known["bands_before"] not in (None, known["bands"])
+    await _score_anew(
+        database,
+        job_id,
+        {known["key"]},
+        Cause.PUBLISH,
+        is_quiet=is_quiet,
+        banded_anew=model_id if is_banded_anew else None,
+    )
     await _end(database, job_id)
 
 
@@ -195,11 +209,17 @@ async def _switch(database: Database, job_id: UUID, model_id: int, version: int)
 
 
 async def _score_anew(
-    database: Database, job_id: UUID, keys: set[str], cause: Cause, *, is_quiet: bool = False
+    database: Database,
+    job_id: UUID,
+    keys: set[str],
+    cause: Cause,
+    *,
+    is_quiet: bool = False,
+    banded_anew: int | None = None,
 ) -> None:
     """Score everybody by what counts now, in these models and all that depend on them; drop what is retired.
 
-    If it is quiet, nobody is told of what changes by it.
+    If it is quiet, nobody is told of what changes by it. Of `banded_anew`, a model's id, all are told.
     """
     held = plans.Plans()
     scorers: dict[int, Scorer] = {}
@@ -212,6 +232,8 @@ async def _score_anew(
             scorers.clear()
             scorers[plan.epoch] = Scorer(plan.dependent_on(keys), plan.contacts)
         await scorers[plan.epoch].score(db, chunk.contacts, clock.now(), cause)
+        if banded_anew is not None:
+            await db.execute("SELECT tell_of_bands($1, $2, $3)", chunk.contacts, banded_anew, clock.now())
         if retired := await _retired(db, job_id):
             await tally.drop(db, chunk.contacts, retired)
 

@@ -4,7 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.util import await_only
+
+from migrations.statements import script
 
 revision = "0001"
 down_revision = None
@@ -47,13 +48,6 @@ STATISTICS = """
 ALTER TABLE activity ALTER COLUMN last_event_at SET (n_distinct = -0.5);
 ALTER TABLE score ALTER COLUMN value SET (n_distinct = -0.5);
 """
-
-
-def script(statements: str) -> None:
-    """Several statements at once, which the prepared statements of SQLAlchemy's asyncpg dialect cannot take."""
-    connection = op.get_bind().connection.driver_connection
-    assert connection is not None
-    await_only(connection.execute(statements))
 
 
 def upgrade() -> None:

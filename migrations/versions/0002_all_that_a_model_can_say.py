@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.util import await_only
+
+from migrations.statements import script
 
 revision = "0002"
 down_revision = "0001"
@@ -47,13 +48,6 @@ COMMENT ON FUNCTION keep_contact_past IS 'What a contact was until now, so that 
 CREATE TRIGGER keep_contact_past AFTER UPDATE ON contact REFERENCING OLD TABLE AS was NEW TABLE AS becomes
 FOR EACH STATEMENT EXECUTE FUNCTION keep_contact_past();
 """
-
-
-def script(statements: str) -> None:
-    """Several statements at once, which the prepared statements of SQLAlchemy's asyncpg dialect cannot take."""
-    connection = op.get_bind().connection.driver_connection
-    assert connection is not None
-    await_only(connection.execute(statements))
 
 
 def upgrade() -> None:

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.util import await_only
+
+from migrations.statements import script
 
 revision = "0004"
 down_revision = "0003"
@@ -32,13 +33,6 @@ BEGIN
     RETURN NULL;
 END $$;
 """
-
-
-def script(statements: str) -> None:
-    """Several statements at once, which the prepared statements of SQLAlchemy's asyncpg dialect cannot take."""
-    connection = op.get_bind().connection.driver_connection
-    assert connection is not None
-    await_only(connection.execute(statements))
 
 
 def upgrade() -> None:

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.util import await_only
+
+from migrations.statements import script
 
 revision = "0008"
 down_revision = "0007"
@@ -40,6 +41,22 @@ COMMENT ON FUNCTION tell_of_scores IS 'Whose score changed, and which connection
 
 CREATE TRIGGER tell_of_scores AFTER INSERT ON score_change REFERENCING NEW TABLE AS news
 FOR EACH STATEMENT EXECUTE FUNCTION tell_of_scores();
+
+CREATE FUNCTION tell_of_bands(contacts uuid[], model int, since timestamptz) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO outbox (connection_id, contact_id, priority, since)
+    SELECT DISTINCT known.id, one.contact, 1, since FROM unnest(contacts) AS one(contact)
+    CROSS JOIN LATERAL (
+        SELECT FROM score WHERE contact_id = one.contact AND model_id = model AND value IS NOT NULL OFFSET 0
+    ) s
+    CROSS JOIN LATERAL (
+        SELECT split_part(i.kind, ':', 2)::uuid AS id FROM identity i
+        WHERE i.contact_id = one.contact AND i.kind LIKE 'crm:%' OFFSET 0
+    ) known
+    WHERE known.id IN (SELECT c.id FROM connection c) ORDER BY 2, 1
+    ON CONFLICT (connection_id, contact_id) DO UPDATE SET version = outbox.version + 1,
+        priority = least(outbox.priority, excluded.priority), not_before = NULL
+$$;
+COMMENT ON FUNCTION tell_of_bands IS 'Whose score may lie in another band, though it did not change.';
 
 -- A plan that was made for a batch of one would join a batch of thousands row by row.
 CREATE FUNCTION tell_of_contacts() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
@@ -134,16 +151,10 @@ DROP TRIGGER tell_of_new_identity ON identity;
 DROP FUNCTION tell_of_new_identity;
 DROP TRIGGER tell_of_contacts ON contact;
 DROP FUNCTION tell_of_contacts;
+DROP FUNCTION tell_of_bands;
 DROP TRIGGER tell_of_scores ON score_change;
 DROP FUNCTION tell_of_scores;
 """
-
-
-def script(statements: str) -> None:
-    """Several statements at once, which the prepared statements of SQLAlchemy's asyncpg dialect cannot take."""
-    connection = op.get_bind().connection.driver_connection
-    assert connection is not None
-    await_only(connection.execute(statements))
 
 
 def upgrade() -> None:

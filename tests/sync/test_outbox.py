@@ -140,6 +140,28 @@ async def test_what_a_publication_without_side_effects_changes_is_not_told_nor_w
     assert {contact: NEWS} == await world.outbox()
 
 
+@pytest.mark.parametrize(("least", "side_effects"), [(1, True), (1, False), (100, True)])
+async def test_bands_that_reach_elsewhere_are_told_though_no_score_changes(
+    world: World, toy: Toy, least: int, side_effects: bool
+) -> None:
+    def bands(hot: int) -> list[dict[str, Any]]:  # Any: JSON
+        return [{"name": "cold", "color": "#00f", "min": None}, {"name": "hot", "color": "#f00", "min": hot}]
+
+    await world.publish("m", per_event("a", 5))
+    await world.execute("UPDATE scoring_model SET bands = $1", bands(100))
+    await world.publish("m", per_event("a", 5))
+    contact = await known(world, await opened(world, toy))
+    await world.send(event("a"))
+    await world.execute("DELETE FROM outbox")
+
+    await world.execute("UPDATE scoring_model SET bands = $1", bands(least))
+    async with world.database.batch() as db:
+        made = await publish.publish(db, "m", "test", world.now, side_effects=side_effects)
+    await world.run(made.job)
+
+    assert ({contact: NEWS} if side_effects and least == 1 else {}) == await world.outbox()
+
+
 @pytest.mark.parametrize(
     ("said", "priority"),
     [
