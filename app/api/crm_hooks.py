@@ -17,7 +17,7 @@ from app.api.raw import raw
 from app.api.services import Kit, Services
 from app.connectors.faults import Fault as CrmFault
 from app.connectors.faults import Later, SignInRefused
-from app.connectors.shapes import Key, Notice
+from app.connectors.shapes import Call, Key, Notice
 from app.engine.conditions import is_clean
 from app.errors import Fault, InvalidInput, NotFound
 from app.store.vault import Sealed
@@ -42,9 +42,9 @@ _LATER = problem(503, "busy", "this cannot be read just now; send it again later
 async def post_notice(connection_id: str, secret: str, request: Request, kit: Kit) -> Response:
     try:
         id_ = await _called(connection_id, secret, kit)
-        call = await raw(request, kit)
+        said = await raw(request, kit)
         async with kit.opened(id_) as opened:
-            notice = _read(opened, dict(call.headers), call.body)
+            notice = _read(opened, Call(said.url, said.headers, said.body))
     except (Sealed, SignInRefused) as fault:
         _log.warning("a CRM is told to come again", connection=connection_id, fault=type(fault).__name__)
         return _LATER
@@ -88,10 +88,10 @@ async def _called(connection_id: str, secret: str, kit: Services) -> UUID:
     return id_
 
 
-def _read(opened: Opened, headers: dict[str, str], body: bytes) -> Notice:
+def _read(opened: Opened, call: Call) -> Notice:
     """What the CRM says of what can be a person's record. Raises InvalidInput if it is nothing that it would say."""
     try:
-        notice = opened.connector.read_notice(headers, body)
+        notice = opened.connector.read_notice(call)
     except ValueError:
         raise InvalidInput(Fault("", f"this is no call of {opened.kind} that can be read")) from None
     objects = opened.connector.objects

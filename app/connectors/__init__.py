@@ -1,7 +1,7 @@
 """How each CRM speaks, in one vocabulary. Knows nothing of contacts, scores or database."""
 
 from app.connectors import pipedrive, salesforce
-from app.connectors.shapes import Provider
+from app.connectors.provider import Provider
 
 _PROVIDERS: tuple[Provider, ...] = (pipedrive.PROVIDER, salesforce.PROVIDER)
 

@@ -20,7 +20,7 @@ import stamina
 
 from app import clock, outbound
 from app.connectors.faults import Busy, Refused, SignInRefused, Unreachable
-from app.connectors.shapes import Grant, Setup
+from app.connectors.provider import Grant, Setup
 
 AGENT = "Leadtally/0.1"
 _MAX_BYTES = 200_000_000

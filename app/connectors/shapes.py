@@ -8,8 +8,7 @@ text as `2026-10-20T10:00:00Z`, to the second; a day is `2026-10-20`; a choice i
 of labels in their alphabetical order. Addresses are as the CRM holds them.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -35,7 +34,6 @@ class Record(NamedTuple):
     """The fields that were asked for. One that the CRM does not show is absent; one that is unset is None."""
     addresses: tuple[str, ...] = ()
     """All its e-mail addresses, the primary one first."""
-    name: str | None = None
     modified_at: datetime | None = None
     """By the CRM's clock; None where it does not say."""
     by_us: bool | None = None
@@ -231,6 +229,16 @@ class Hint(NamedTuple):
     """What it is said to have become; believed once the record is gone and this one is there."""
 
 
+class Call(NamedTuple):
+    """A POST of the CRM's to us, as it came."""
+
+    url: str
+    """The whole address that the CRM was given to call."""
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    body: bytes
+
+
 class Notice(NamedTuple):
     """What a CRM's call to us says, and what to answer it."""
 
@@ -238,18 +246,6 @@ class Notice(NamedTuple):
     is_activity: bool = False  # activities changed: look for them
     reply: bytes = b""
     media_type: str = "text/plain"
-
-
-class Flow(NamedTuple):
-    """A way to sign in, and what it needs."""
-
-    name: str
-    """`client_credentials`, `jwt_bearer`, `web_server`, `api_token`."""
-    needs: tuple[str, ...]
-    """Names of credentials that must be given: `client_id`, `client_secret`."""
-    may: tuple[str, ...] = ()
-    is_interactive: bool = False
-    """Whether somebody must sign in with a browser; `authorize_url` says where."""
 
 
 class Connector(Protocol):
@@ -306,95 +302,11 @@ class Connector(Protocol):
     async def activities(self, cursor: str | None) -> ActivityPage:
         """A page of activities that are new or were edited since the cursor; None: from the beginning."""
 
-    def read_notice(self, headers: Mapping[str, str], body: bytes) -> Notice:
-        """What the CRM tells us by a call of its own; the caller has checked its secret. Raises ValueError."""
+    def read_notice(self, call: Call) -> Notice:
+        """What the CRM tells us by a call of its own; the caller has checked the secret in its address, and a connector
+        whose CRM signs its calls checks that too. Raises ValueError."""
 
     async def subscribe(self, url: str, user: str, password: str) -> str | None:
         """Have the CRM call this address when people change, unless it does; None, or how to set it up by hand."""
 
     async def aclose(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What signing in gave. Kept sealed; never logged."""
-
-    access_token: str
-    refresh_token: str | None = None
-    base_url: str | None = None
-    """Where the API is, if the CRM says so."""
-    user: str | None = None
-    """Who we are, if the CRM says so."""
-    more: Mapping[str, str] = field(default_factory=dict)
-
-
-class Keeper(Protocol):
-    """Holds a connection's grant, for all processes."""
-
-    async def grant(self) -> Grant | None:
-        """The present one."""
-
-    async def renew(self, stale: Grant | None, sign_in: Callable[[Grant | None], Awaitable[Grant]]) -> Grant:
-        """The present grant if it is another than `stale`; else what `sign_in` makes of the present one, kept before it
-        is returned. One at a time over all processes."""
-
-
-class Meter(Protocol):
-    """Counts what calls cost, and says when it is enough. Costs are in the CRM's own unit."""
-
-    def allow(self, cost: int) -> None:
-        """Before a call. Raises BudgetSpent."""
-
-    def spend(self, cost: int) -> None:
-        """After it was sent, whatever came of it."""
-
-    def report(self, limit: int, remaining: int) -> None:
-        """What the CRM says of its own budget, which others use too."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a connector is made of."""
-
-    flow: str
-    credentials: Mapping[str, str]
-    keeper: Keeper
-    meter: Meter
-    base_url: str | None = None
-    """In place of where the CRM is by default: its own domain, a sandbox."""
-    choices: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON; each connector documents its own
-
-
-class Provider(Protocol):
-    """One CRM: what it needs, and how to connect to it. Each connector's module has one as `PROVIDER`."""
-
-    @property
-    def kind(self) -> str:
-        """`salesforce`"""
-
-    @property
-    def title(self) -> str:
-        """`Salesforce`"""
-
-    @property
-    def flows(self) -> Sequence[Flow]:
-        """The ways to sign in; the first is the best."""
-
-    @property
-    def unit(self) -> str:
-        """What its budget counts: `requests`, `tokens`."""
-
-    @property
-    def budget(self) -> int:
-        """What a connection may spend a day if nobody says otherwise."""
-
-    def connect(self, setup: Setup, client: Any) -> Connector:  # Any: connectors/http.py's Client, which is below none
-        """Costs nothing: nothing goes over the wire."""
-
-    def authorize_url(self, setup: Setup, redirect_uri: str, state: str, challenge: str) -> str:
-        """Where somebody signs in with a browser, by an interactive flow; `challenge` is PKCE's, S256."""
-
-    async def exchange(
-        self, setup: Setup, client: Any, code: str, redirect_uri: str, verifier: str
-    ) -> Grant:  # Any: so
-        """The grant for the code that the browser brought."""

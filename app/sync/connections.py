@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import uuid_utils.compat as uuids
 
-from app.connectors.shapes import Provider
+from app.connectors.provider import Provider
 from app.errors import Conflict, Fault, InvalidInput, NotFound
 from app.store.db import Connection
 from app.store.vault import Vault

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from app.connectors.shapes import Flow, Grant, Provider, Setup
+from app.connectors.provider import Flow, Grant, Provider, Setup
 from app.errors import Fault
 from app.outbound import is_public
 from app.sync.options import Options

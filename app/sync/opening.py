@@ -17,7 +17,7 @@ import orjson
 from app import clock, connectors
 from app.connectors.faults import SignInRefused
 from app.connectors.http import Http
-from app.connectors.shapes import Grant, Provider, Setup
+from app.connectors.provider import Grant, Provider, Setup
 from app.engine.hygiene import SoftPolicy
 from app.engine.plan import Plans
 from app.engine.transactions import committed

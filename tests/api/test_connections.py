@@ -17,7 +17,8 @@ from app.api.services import Services
 from app.connectors import providers
 from app.connectors.faults import BudgetSpent, Busy, Fault, Refused, SignInRefused, Unreachable
 from app.connectors.http import Http
-from app.connectors.shapes import DefaultPair, Finding, Grant, Kind, Level, WantedField
+from app.connectors.provider import Grant
+from app.connectors.shapes import DefaultPair, Finding, Kind, Level, WantedField
 from app.sandbox.people import people
 from app.sandbox.pipedrive import Pipedrive
 from app.sandbox.salesforce import Salesforce

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from app import clock
 from app.connectors.faults import BudgetSpent
-from app.connectors.shapes import Grant
+from app.connectors.provider import Grant
 
 
 @dataclass

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import clock
 from app.connectors.http import Http
 from app.connectors.pipedrive import PROVIDER
-from app.connectors.shapes import ActivityPage, Connector, Page, Record, Setup
+from app.connectors.provider import Setup
+from app.connectors.shapes import ActivityPage, Connector, Page, Record
 from app.sandbox.pipedrive import Pipedrive
 from app.sandbox.pipedrive.faults import Faults
 from app.sandbox.pipedrive.records import Person

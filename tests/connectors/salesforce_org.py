@@ -11,8 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import clock
 from app.connectors.http import Http
+from app.connectors.provider import Setup
 from app.connectors.salesforce import Salesforce
-from app.connectors.shapes import Page, Record, Setup
+from app.connectors.shapes import Page, Record
 from app.sandbox.salesforce import Salesforce as StandIn
 from app.sandbox.salesforce import edits
 from tests.connectors.given import Purse, Shelf

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.connectors.shapes import Call
+
 HOOK = "/_hook"
 RETRY_AFTER_S = 30
 _OURS = ("/_sandbox", HOOK)
@@ -38,6 +40,10 @@ class Received(NamedTuple):
     path: str
     headers: Mapping[str, str]
     body: bytes
+
+    def call(self, base: str) -> Call:
+        """As a connector is given it; `base` is where the stage is."""
+        return Call(base + self.path, self.headers, self.body)
 
 
 class Stage:

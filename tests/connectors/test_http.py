@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app import clock
 from app.connectors.faults import BudgetSpent, Busy, Fault, Refused, SignInRefused, Unreachable
 from app.connectors.http import Http, Reply, Session, asked_to_wait
-from app.connectors.shapes import Grant, Setup
+from app.connectors.provider import Grant, Setup
 from tests.connectors.given import Purse, Shelf
 from tests.test_outbound import reply
 

@@ -13,7 +13,8 @@ from app.connectors.faults import BudgetSpent, Busy, Refused, SignInRefused, Unr
 from app.connectors.http import Reply
 from app.connectors.pipedrive import PROVIDER, access, limits
 from app.connectors.pipedrive.limits import Pace
-from app.connectors.shapes import Grant, Key, Setup, Write
+from app.connectors.provider import Grant, Setup
+from app.connectors.shapes import Key, Write
 from tests.connectors.given import Purse, Shelf
 from tests.connectors.pipedrive_world import PERSON, Company
 

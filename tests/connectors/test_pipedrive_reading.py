@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app import clock
 from app.connectors.faults import CursorLost
 from app.connectors.http import Http
-from app.connectors.shapes import Connector, Key, Record
+from app.connectors.shapes import Connector, Key, Record, Value
 from app.sandbox.people import people
 from tests.connectors.pipedrive_world import (
     PERSON,
@@ -37,7 +37,11 @@ async def test_a_person_is_read_with_all_addresses_the_primary_one_first(acme: C
 
     ann = await the_one(acme.connect(), id_, "email", "phone", "name", "first_name", "last_name")
 
-    assert (Key(PERSON, id_), ("Ann@Example.com", "a@example.com"), "Ann Lee") == (ann.key, ann.addresses, ann.name)
+    assert (Key(PERSON, id_), ("Ann@Example.com", "a@example.com"), "Ann Lee") == (
+        ann.key,
+        ann.addresses,
+        ann.values["name"],
+    )
     assert ("Ann@Example.com", None, "Ann Lee", "Ann", "Lee") == tuple(ann.values.values())
     assert datetime.fromtimestamp(acme.shown(id_).updated, UTC) == ann.modified_at
     assert (None, False, None) == (ann.by_us, ann.is_gone, ann.successor)
@@ -176,14 +180,14 @@ async def test_who_is_changed_while_the_pages_are_walked_is_seen_as_they_are_the
     connector = acme.connect()
 
     page = await connector.changes(PERSON, None, ["name"])
-    seen = {one.key.id: one.name for one in page.records}
+    seen = {one.key.id: one.values["name"] for one in page.records}
     while not page.is_last:
         if len(seen) < 7:
             acme.later(1)
             for id_ in (people_[0], people_[-1]):
                 await acme.change(id_, name=f"Name {len(seen)}")
         page = await connector.changes(PERSON, page.cursor, ["name"])
-        seen |= {one.key.id: one.name for one in page.records}
+        seen |= {one.key.id: one.values["name"] for one in page.records}
 
     assert {id_: acme.shown(id_).name for id_ in people_} == seen
 
@@ -288,7 +292,7 @@ class Walk:
         acme.front.most_rows = 2
         self.acme = acme
         self.people: list[str] = []
-        self.seen: dict[str, str | None] = {}
+        self.seen: dict[str, Value] = {}
         self._connector = acme.connect()
         self._cursors: list[str | None] = [None]
         self._edits = 0
@@ -304,7 +308,7 @@ class Walk:
     async def look(self, pages: int = 1) -> bool:
         for _ in range(pages):
             page = await self._connector.changes(PERSON, self._cursors[-1], ["name"])
-            self.seen.update({one.key.id: one.name for one in page.records})
+            self.seen.update({one.key.id: one.values["name"] for one in page.records})
             self._cursors.append(page.cursor)
         return page.is_last
 

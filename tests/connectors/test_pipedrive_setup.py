@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 from app import connectors
 from app.connectors.faults import Busy, Unreachable
 from app.connectors.pipedrive import PROVIDER, webhooks
-from app.connectors.shapes import (
-    Account,
-    CrmField,
-    DefaultPair,
-    Grant,
-    Hint,
-    Key,
-    Kind,
-    Level,
-    Notice,
-    WantedField,
-)
+from app.connectors.provider import Grant
+from app.connectors.shapes import Account, Call, CrmField, DefaultPair, Hint, Key, Kind, Level, Notice, WantedField
 from tests.connectors.pipedrive_world import PERSON, Company, Json, loses_nothing, until
 
 FIELDS = "GET /api/v2/personFields"
@@ -274,7 +264,7 @@ async def test_a_check_in_a_silence_says_when_it_ends(acme: Company) -> None:
 async def told(acme: Company, count: int) -> list[Notice]:
     """What came, once so many have."""
     await until(lambda: len(acme.front.hooked) >= count, asyncio.sleep)
-    return [acme.connect().read_notice({}, body) for body in acme.front.hooked[:count]]
+    return [acme.connect().read_notice(Call("", {}, body)) for body in acme.front.hooked[:count]]
 
 
 async def test_what_pipedrive_tells_is_a_hint(acme: Company) -> None:

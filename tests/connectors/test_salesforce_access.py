@@ -14,9 +14,9 @@ import pytest
 from app import clock
 from app.connectors import providers
 from app.connectors.faults import Busy, SignInRefused, Unreachable
+from app.connectors.provider import Setup
 from app.connectors.salesforce import PROVIDER, Salesforce
 from app.connectors.salesforce.access import Access
-from app.connectors.shapes import Setup
 from app.sandbox.salesforce.org import INTEGRATION, ORG_ID
 from tests.connectors.salesforce_org import MOVED, Org
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.connectors.salesforce import Salesforce
-from app.connectors.shapes import Activity, Hint, Key
+from app.connectors.shapes import Activity, Call, Hint, Key
 from app.sandbox.salesforce.org import ORG_ID
 from tests.connectors.salesforce_org import Org
 
@@ -148,13 +148,13 @@ async def test_objects_and_fields_that_are_hidden_are_done_without(org: Org) -> 
 async def test_a_message_hints_at_the_records_that_changed_and_is_acknowledged(org: Org) -> None:
     crm = org.connect()
     id_, other = org.add(), org.add("Lead")
-    org.front.answer = crm.read_notice({}, _message("Contact", id_)).reply
+    org.front.answer = crm.read_notice(Call("", {}, _message("Contact", id_))).reply
     org.crm.faults.outbound_url = f"{org.front.url}/hook"
     await org.tell(do="change", id=id_, fields={"Email": "ada@example.com"})
     await org.tell(do="change", id=other, fields={"Title": "Countess & more"})
     while org.crm.site.outbound.acknowledged < 2:
         await org.tell(do="create", object="Account", fields={"Name": "Acme"})
-    told = [crm.read_notice({}, body) for body in org.front.received]
+    told = [crm.read_notice(Call("", {}, body)) for body in org.front.received]
 
     assert [[Hint(Key("Contact", id_))], [Hint(Key("Lead", other))]] == [list(one.hints) for one in told]
     assert {"text/xml"} == {one.media_type for one in told}
@@ -173,7 +173,7 @@ def _message(object_: str, id_: str, organisation: str = ORG_ID) -> bytes:
 
 
 async def test_a_message_about_an_activity_says_to_look_for_them(org: Org) -> None:
-    notice = org.connect().read_notice({}, _message("Task", "00T000000000001"))
+    notice = org.connect().read_notice(Call("", {}, _message("Task", "00T000000000001")))
 
     assert ([], True) == (notice.hints, notice.is_activity)
 
@@ -187,16 +187,16 @@ async def test_a_message_about_an_activity_says_to_look_for_them(org: Org) -> No
 )  # fmt: skip
 async def test_what_is_no_message_is_refused(org: Org, body: bytes) -> None:
     with pytest.raises(ValueError, match=r"message|XML"):
-        org.connect().read_notice({}, body)
+        org.connect().read_notice(Call("", {}, body))
 
 
 async def test_a_message_of_another_org_is_refused(org: Org) -> None:
     crm = org.connect(organization_id=ORG_ID)
-    ours = crm.read_notice({}, _message("Contact", "003000000000001", ORG_ID[:15]))
+    ours = crm.read_notice(Call("", {}, _message("Contact", "003000000000001", ORG_ID[:15])))
 
     assert 1 == len(ours.hints)
     with pytest.raises(ValueError, match="another org"):
-        crm.read_notice({}, _message("Contact", "003000000000001", "00D000000000009AAA"))
+        crm.read_notice(Call("", {}, _message("Contact", "003000000000001", "00D000000000009AAA")))
 
 
 async def test_how_messages_are_set_up_is_said_with_the_address_to_call(org: Org) -> None:

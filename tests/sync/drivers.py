@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from app.connectors.http import Http
-from app.connectors.shapes import Connector, Flow, Setup
+from app.connectors.provider import Flow, Setup
+from app.connectors.shapes import Connector
 from app.store.db import Database
 from app.sync.driving import Driver
 from app.sync.turns import Pace

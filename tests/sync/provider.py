@@ -1,10 +1,11 @@
 """The toy as a CRM that can be connected: it signs in, spends, and says what a test wants it to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from app.connectors.shapes import Account, Checked, Connector, Finding, Flow, Grant, Hint, Key, Notice, Setup
+from app.connectors.provider import Flow, Grant, Setup
+from app.connectors.shapes import Account, Call, Checked, Connector, Finding, Hint, Key, Notice
 from tests.sync.toy import PERSON, Toy
 
 TOKEN = Flow("token", ("token",), may=("tenant",))
@@ -78,11 +79,11 @@ class _Connected:
         await self._call()
         return await self._provider.toy.describe(object_)
 
-    def read_notice(self, headers: Mapping[str, str], body: bytes) -> Notice:
+    def read_notice(self, call: Call) -> Notice:
         """A record on each line. `done` are activities; what is no UTF-8 cannot be read."""
-        lines = body.decode().split("\n")
+        lines = call.body.decode().split("\n")
         hints = [Hint(Key(PERSON, line), Key(PERSON, f"{line} junior")) for line in lines if line != "done"]
-        return Notice(hints, "done" in lines, f"<ok>{headers.get('x-toy')}</ok>".encode(), "text/xml")
+        return Notice(hints, "done" in lines, f"<ok>{call.headers.get('x-toy')}</ok>".encode(), "text/xml")
 
     async def subscribe(self, url: str, user: str, password: str) -> str | None:
         self._provider.subscribed.append((url, user, password))

@@ -17,7 +17,7 @@ import pytest
 from app import clock, connectors
 from app.connectors.faults import Later
 from app.connectors.http import Http
-from app.connectors.shapes import Grant
+from app.connectors.provider import Grant
 from app.engine import contacts, merging
 from app.engine.identity import record_kind
 from app.errors import Unavailable

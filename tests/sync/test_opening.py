@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from app import clock
 from app.connectors.faults import SignInRefused, Unreachable
 from app.connectors.http import Http
-from app.connectors.shapes import Grant
+from app.connectors.provider import Grant
 from app.errors import NotFound
 from app.store.vault import Sealed, Vault
 from app.sync import connections, opening

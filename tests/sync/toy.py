@@ -5,7 +5,7 @@ to refuse, to change back, to pass over in silence, to lose an answer.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +14,7 @@ from app.connectors.shapes import (
     Account,
     Activity,
     ActivityPage,
+    Call,
     Checked,
     CrmField,
     DefaultPair,
@@ -225,8 +226,8 @@ class Toy:
         page = self.done[begin : begin + PAGE]
         return ActivityPage(page, str(begin + len(page)), begin + PAGE >= len(self.done))
 
-    def read_notice(self, headers: Mapping[str, str], body: bytes) -> Notice:  # noqa: ARG002
-        return Notice([Hint(Key(PERSON, body.decode()))])
+    def read_notice(self, call: Call) -> Notice:
+        return Notice([Hint(Key(PERSON, call.body.decode()))])
 
     async def subscribe(self, url: str, user: str, password: str) -> str | None:  # noqa: ARG002
         return None
@@ -237,12 +238,10 @@ class Toy:
     def _record(self, id_: str, fields: Sequence[str]) -> Record:
         one = self.people[id_]
         values = {name: one.values[name] for name in fields if name in one.values}
-        name = one.values.get("full_name")
         return Record(
             Key(PERSON, id_),
             {} if one.is_gone else values,
             () if one.is_gone else one.addresses,
-            None if name is None else str(name),
             one.modified_at,
             one.by_us,
             one.is_gone,

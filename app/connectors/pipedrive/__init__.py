@@ -4,7 +4,7 @@ Choices of a connection: `opt_out`, `native` or `custom` (`fields.py` says which
 Sources: Pipedrive's OpenAPI documents and developer documentation, August to October 2026.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from app.connectors.http import Http
 from app.connectors.pipedrive import access, activities, checking, webhooks
@@ -12,22 +12,20 @@ from app.connectors.pipedrive.calls import Api
 from app.connectors.pipedrive.fields import PERSON, Fields
 from app.connectors.pipedrive.persons import Persons
 from app.connectors.pipedrive.writing import COST, Writing
+from app.connectors.provider import Flow, Grant, Provider, Setup
 from app.connectors.shapes import (
     ActivityPage,
+    Call,
     Checked,
     Connector,
     CrmField,
     DefaultPair,
-    Flow,
-    Grant,
     MadeField,
     NewPerson,
     Notice,
     Outcome,
     Page,
-    Provider,
     Record,
-    Setup,
     WantedField,
     Write,
 )
@@ -85,8 +83,8 @@ class Pipedrive:
     async def activities(self, cursor: str | None) -> ActivityPage:
         return await activities.activities(self._api, cursor)
 
-    def read_notice(self, headers: Mapping[str, str], body: bytes) -> Notice:  # noqa: ARG002 - they say nothing
-        return webhooks.read(body)
+    def read_notice(self, call: Call) -> Notice:
+        return webhooks.read(call.body)
 
     async def subscribe(self, url: str, user: str, password: str) -> str | None:
         return await webhooks.subscribe(self._api, url, user, password)

@@ -16,7 +16,7 @@ from app.connectors.faults import Busy, SignInRefused, Unreachable
 from app.connectors.http import Http, Reply
 from app.connectors.pipedrive import limits
 from app.connectors.pipedrive.limits import Limits
-from app.connectors.shapes import Flow, Grant, Setup
+from app.connectors.provider import Flow, Grant, Setup
 
 API_TOKEN = Flow("api_token", needs=("api_token",), may=("base_url",))
 OAUTH = Flow("oauth", needs=("client_id", "client_secret"), may=("refresh_token", "base_url"), is_interactive=True)

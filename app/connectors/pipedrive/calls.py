@@ -12,7 +12,7 @@ from app import clock
 from app.connectors.faults import Busy, Refused, SignInRefused, Unreachable
 from app.connectors.http import Http, Reply, Session
 from app.connectors.pipedrive import access
-from app.connectors.shapes import Setup
+from app.connectors.provider import Setup
 
 Json = dict[str, Any]  # Any: whatever JSON can say
 Params = Mapping[str, str | int]

@@ -137,8 +137,7 @@ def _record(row: Json, shown: Values) -> Record:
     key, modified_at = Key(PERSON, str(row.get("id"))), time_of(row, "update_time")
     if row.get("is_deleted") is True:
         return Record(key, modified_at=modified_at, is_gone=True)
-    name = row.get("name")
-    return Record(key, shown, values.addresses(row), name if isinstance(name, str) else None, modified_at)
+    return Record(key, shown, values.addresses(row), modified_at)
 
 
 def _custom_of(row: Json) -> dict[str, Any]:  # Any: JSON

@@ -13,9 +13,10 @@ login.salesforce.com, where client credentials do not work. The API is wherever 
 `fields` and `making` know the fields, `notices` hears, `checking` advises.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from app.connectors.http import Http
+from app.connectors.provider import Flow, Grant, Setup
 from app.connectors.salesforce import access, checking, fields, notices
 from app.connectors.salesforce.access import Access
 from app.connectors.salesforce.activities import Activities
@@ -27,18 +28,16 @@ from app.connectors.salesforce.people import OBJECTS, People
 from app.connectors.salesforce.writing import COLLECTION, Writing
 from app.connectors.shapes import (
     ActivityPage,
+    Call,
     Checked,
     CrmField,
     DefaultPair,
-    Flow,
-    Grant,
     MadeField,
     NewPerson,
     Notice,
     Outcome,
     Page,
     Record,
-    Setup,
     WantedField,
     Write,
 )
@@ -114,8 +113,8 @@ class Salesforce:
     async def activities(self, cursor: str | None) -> ActivityPage:
         return await self._activities.page(cursor)
 
-    def read_notice(self, headers: Mapping[str, str], body: bytes) -> Notice:  # noqa: ARG002 - there is nothing in them
-        return notices.read(body, self._organization)
+    def read_notice(self, call: Call) -> Notice:
+        return notices.read(call.body, self._organization)
 
     async def subscribe(self, url: str, user: str, password: str) -> str | None:  # noqa: ARG002 - as above
         return notices.recipe(url)
@@ -125,7 +124,7 @@ class Salesforce:
 
 
 class _Provider:
-    """See `shapes.Provider`."""
+    """See `provider.Provider`."""
 
     kind = "salesforce"
     title = "Salesforce"

@@ -18,7 +18,7 @@ import orjson
 from app import clock
 from app.connectors.faults import Busy, SignInRefused, Unreachable
 from app.connectors.http import Http, Reply, asked_to_wait
-from app.connectors.shapes import Flow, Grant, Setup
+from app.connectors.provider import Flow, Grant, Setup
 
 CLIENT_CREDENTIALS = Flow("client_credentials", ("client_id", "client_secret"))
 JWT_BEARER = Flow("jwt_bearer", ("client_id", "username", "private_key"), may=("audience",))

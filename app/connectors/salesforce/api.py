@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from app.connectors.faults import Fault, Refused, SignInRefused, Unreachable
 from app.connectors.http import Http, Reply, Session
+from app.connectors.provider import Setup
 from app.connectors.salesforce.access import Access, errors
 from app.connectors.salesforce.values import without_data
-from app.connectors.shapes import Setup
 
 VERSION = "62.0"
 _BASE = f"services/data/v{VERSION}"

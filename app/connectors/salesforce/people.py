@@ -7,12 +7,12 @@ from app.connectors.faults import CursorLost, Refused
 from app.connectors.salesforce import feeds, queries, values
 from app.connectors.salesforce.api import Api, Row
 from app.connectors.salesforce.feeds import Place
-from app.connectors.salesforce.fields import EMAIL, NAME, Described
+from app.connectors.salesforce.fields import EMAIL, Described
 from app.connectors.shapes import CrmField, Key, Page, Record
 
 CONTACT, LEAD = "Contact", "Lead"
 OBJECTS = (CONTACT, LEAD)
-_TOLD = ("Id", "SystemModstamp", "IsDeleted", "MasterRecordId", "LastModifiedById", NAME, EMAIL)
+_TOLD = ("Id", "SystemModstamp", "IsDeleted", "MasterRecordId", "LastModifiedById", EMAIL)
 _OF_LEADS = ("IsConverted", "ConvertedContactId")
 
 Found = TypeVar("Found")
@@ -122,7 +122,6 @@ def _record(object_: str, row: Row, fields: Sequence[CrmField], us: str | None) 
         Key(object_, row["Id"]),
         {} if is_gone else {one.name: values.read(one, row[one.name]) for one in fields if one.name in row},
         (address,) if address and not is_gone else (),
-        row.get(NAME),
         feeds.modified_at(row),
         None if us is None or changed_by is None else values.same_id(changed_by, us),
         is_gone,

@@ -9,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import clock
-from app.connectors.shapes import (
-    Activity,
-    Connector,
-)
+from app.connectors.shapes import Activity, Call, Connector
 from tests.connectors.contract.place import AFTER_ALL_S, ANN, BOB, ENDLESS, PAGE, Place, fetched, scenario
 from tests.connectors.contract.props import heard, subscribed
 
@@ -136,13 +133,13 @@ async def nonsense_is_no_notice(place: Place) -> None:
         end = data.draw(st.integers(cut, len(real.body)))
         for body in (nonsense, real.body[:cut] + nonsense, real.body[:cut] + nonsense + real.body[end:]):
             with contextlib.suppress(ValueError):
-                notice = connector.read_notice(real.headers, body)
+                notice = connector.read_notice(real.call(crm.stage.url)._replace(body=body))
                 assert all(isinstance(hint.key.id, str) for hint in notice.hints)
 
     nothing_else_is_raised()
     for body in (b"", b"nonsense", b"null", b"[]", b"{}", b"<a/>", b"\xff\xfe", b"[" * 5_000, b"<a>" * 5_000):
         with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
-            connector.read_notice({}, body)
+            connector.read_notice(Call(crm.hook, {}, body))
 
 
 @scenario

@@ -8,12 +8,7 @@ import pytest
 
 from app.connectors.faults import Later
 from app.connectors.http import Http
-from app.connectors.shapes import (
-    End,
-    NewPerson,
-    Outcome,
-    Write,
-)
+from app.connectors.shapes import End, NewPerson, Outcome, Write
 from tests.connectors.contract.place import AFTER_ALL_S, ANN, PAGE, Feed, Place, fetched, scenario
 from tests.connectors.stage import Line
 

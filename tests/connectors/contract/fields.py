@@ -2,15 +2,7 @@
 
 import pytest
 
-from app.connectors.shapes import (
-    CrmField,
-    End,
-    Key,
-    Kind,
-    Value,
-    WantedField,
-    Write,
-)
+from app.connectors.shapes import CrmField, End, Key, Kind, Value, WantedField, Write
 from app.sync.mapping import Pair, Policy, Way, to_there
 from tests.connectors.contract.place import ANN, Feed, Place, fetched, scenario
 from tests.connectors.contract.props import OPTIONS, default_pairs, fields_of

@@ -1,11 +1,7 @@
 """The two flags, as a connector maps them if nobody says otherwise: there and back, and the right way round."""
 
 from app import clock
-from app.connectors.shapes import (
-    End,
-    Key,
-    Write,
-)
+from app.connectors.shapes import End, Key, Write
 from app.sync.mapping import Pair, Way, to_here, to_there
 from tests.connectors.contract.place import ANN, Feed, Place, everybody, fetched, scenario
 from tests.connectors.contract.props import default_pairs

@@ -8,13 +8,7 @@ import pytest
 
 from app import clock
 from app.connectors.faults import BudgetSpent, Busy
-from app.connectors.shapes import (
-    End,
-    Kind,
-    NewPerson,
-    WantedField,
-    Write,
-)
+from app.connectors.shapes import End, Kind, NewPerson, WantedField, Write
 from tests.connectors.contract.place import ANN, BOB, PAGE, Feed, Place, everybody, fetched, scenario
 from tests.connectors.contract.props import subscribed
 from tests.connectors.stage import RETRY_AFTER_S, Line

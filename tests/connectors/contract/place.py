@@ -6,14 +6,8 @@ from dataclasses import dataclass, field
 
 from app.connectors.faults import CursorLost
 from app.connectors.http import Http
-from app.connectors.shapes import (
-    Connector,
-    Key,
-    Provider,
-    Record,
-    Setup,
-    Value,
-)
+from app.connectors.provider import Provider, Setup
+from app.connectors.shapes import Connector, Key, Record, Value
 from tests.connectors.crms.crm import Crm
 from tests.connectors.given import Purse, Shelf
 

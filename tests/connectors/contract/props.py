@@ -3,15 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from app.connectors.shapes import (
-    Connector,
-    DefaultPair,
-    Key,
-    Kind,
-    Notice,
-    Value,
-    WantedField,
-)
+from app.connectors.shapes import Connector, DefaultPair, Key, Kind, Notice, Value, WantedField
 from app.sync.mapping import Pair, Policy, Way
 from tests.connectors.contract.place import Place
 from tests.connectors.crms.crm import Crm
@@ -62,7 +54,7 @@ async def subscribed(place: Place, connector: Connector) -> list[Notice]:
     crm, notices = place.crm, list[Notice]()
 
     def answer(received: Received) -> tuple[bytes, str]:
-        notice = connector.read_notice(received.headers, received.body)
+        notice = connector.read_notice(received.call(crm.stage.url))
         notices.append(notice)
         return notice.reply, notice.media_type
 

@@ -8,14 +8,7 @@ import pytest
 
 from app import clock
 from app.connectors.faults import CursorLost, Later
-from app.connectors.shapes import (
-    Connector,
-    End,
-    Key,
-    Kind,
-    Record,
-    Write,
-)
+from app.connectors.shapes import Connector, End, Key, Kind, Record, Write
 from tests.connectors.contract.place import (
     AFTER_ALL_S,
     ANN,
@@ -42,15 +35,15 @@ async def everybody_is_read_from_the_beginning(place: Place) -> None:
             for n in range(2 * PAGE + 1)
         }
 
-        feed = Feed(place, object_=object_)
+        feed = Feed(place, [crm.note, crm.called], object_)
         await feed.look(connector)
-        walked = await everybody(connector, object_, [crm.note])
+        walked = await everybody(connector, object_, [crm.note, crm.called])
 
         for found in (feed.last.values(), walked):
             assert {id_: f"note {n}" for id_, n in notes.items()} == {one.key.id: one.values[crm.note] for one in found}
             for one in found:
                 n = notes[one.key.id]
-                assert (object_, f"Ann Lee{n}", False) == (one.key.object, one.name, one.is_gone)
+                assert (object_, f"Ann Lee{n}", False) == (one.key.object, one.values[crm.called], one.is_gone)
                 assert (f"{n}.{object_}@example.com".lower(),) == one.addresses
                 assert one.modified_at is None or abs(one.modified_at - clock.now()) < timedelta(minutes=1)
         assert len(walked) == len(notes)
@@ -449,13 +442,13 @@ async def records_are_fetched_by_their_ids(place: Place) -> None:
 
     for rows in (10_000, PAGE):  # a page may be smaller than it was asked for
         crm.small_pages(rows)
-        found = await connector.fetch(crm.object, [gone, *crowd, ann, crm.unknown], [crm.note])
+        found = await connector.fetch(crm.object, [gone, *crowd, ann, crm.unknown], [crm.note, crm.called])
 
         assert sorted([gone, *crowd, ann, crm.unknown]) == sorted(one.key.id for one in found)
         assert {gone, crm.unknown} == {one.key.id for one in found if one.is_gone}
     assert {crm.object} == {one.key.object for one in found}
     [here] = [one for one in found if one.key.id == ann]
-    assert ("here", (ANN,), "Ann Lee") == (here.values[crm.note], here.addresses, here.name)
+    assert ("here", (ANN,), "Ann Lee") == (here.values[crm.note], here.addresses, here.values[crm.called])
     assert [] == list(await connector.fetch(crm.object, [], [crm.note]))
 
 

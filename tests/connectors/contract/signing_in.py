@@ -6,9 +6,7 @@ from dataclasses import replace
 import pytest
 
 from app.connectors.faults import SignInRefused
-from app.connectors.shapes import (
-    Level,
-)
+from app.connectors.shapes import Level
 from tests.connectors.contract.place import ANN, Place, fetched, scenario
 from tests.connectors.contract.telling import untold
 from tests.connectors.given import Shelf

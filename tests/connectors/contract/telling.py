@@ -9,13 +9,8 @@ from dataclasses import replace
 from structlog.testing import capture_logs
 
 from app.connectors.faults import Fault
-from app.connectors.shapes import (
-    Connector,
-    NewPerson,
-    Outcome,
-    Setup,
-    Write,
-)
+from app.connectors.provider import Setup
+from app.connectors.shapes import Connector, NewPerson, Outcome, Write
 from tests.connectors.contract.place import ANN, BOB, Place, scenario
 from tests.connectors.given import Shelf
 from tests.connectors.stage import Line

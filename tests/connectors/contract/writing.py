@@ -2,14 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.connectors.shapes import (
-    End,
-    Key,
-    Kind,
-    NewPerson,
-    Value,
-    Write,
-)
+from app.connectors.shapes import End, Key, Kind, NewPerson, Value, Write
 from tests.connectors.contract.place import ANN, BOB, EVE, Feed, Place, fetched, scenario
 from tests.connectors.contract.props import VALUES, fields_of
 
@@ -197,10 +190,10 @@ async def people_are_created(place: Place) -> None:
         assert [End.DONE] * 3 == [one.end for one in outcomes], outcomes
         crm.later(60)
         ids = [one.id for one in outcomes if one.id is not None]
-        found = {one.key.id: one for one in await connector.fetch(object_, ids, [crm.note])}
+        found = {one.key.id: one for one in await connector.fetch(object_, ids, [crm.note, crm.called])}
         assert [(one.email,) for one in people] == [found[id_].addresses for id_ in ids]
         assert ["first", None, "third"] == [found[id_].values[crm.note] for id_ in ids]
-        assert ["Ann Lee", "Bob"] == [found[ids[0]].name, found[ids[2]].name]
+        assert ["Ann Lee", "Bob"] == [found[id_].values[crm.called] for id_ in (ids[0], ids[2])]
         assert [ids[1]] == [one.key.id for one in await connector.find(object_, [people[1].email], [])]
 
 

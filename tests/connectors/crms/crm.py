@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 import httpx
 
 from app import clock
-from app.connectors.shapes import Kind, Setup, Value
+from app.connectors.provider import Setup
+from app.connectors.shapes import Kind, Value
 from app.sandbox import controls
 from app.sandbox.shapes import Clock
 from tests.connectors.given import Purse, Shelf
@@ -26,6 +27,8 @@ class Crm(ABC):
     """Of which `add` makes people."""
     address: ClassVar[str]
     """The field of the primary address."""
+    called: ClassVar[str]
+    """The field of the whole name."""
     note: str
     """A text field that people there write."""
     unknown: ClassVar[str]

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from app.connectors.shapes import Grant, Kind, Setup, Value
+from app.connectors.provider import Grant, Setup
+from app.connectors.shapes import Kind, Value
 from app.sandbox.people import people
 from app.sandbox.pipedrive import Pipedrive as PipedriveStandIn
 from app.sandbox.pipedrive import fields
@@ -19,6 +20,7 @@ class Pipedrive(Crm):
     kind = "pipedrive"
     object = "person"
     address = "email"
+    called = "name"
     unknown = "987654321"
     flow = "oauth"
     flows = ("oauth", "api_token")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.connectors.shapes import Kind, Setup, Value
+from app.connectors.provider import Setup
+from app.connectors.shapes import Kind, Value
 from app.sandbox.people import people
 from app.sandbox.salesforce import Salesforce as SalesforceStandIn
 from app.sandbox.salesforce.wire import make_id
@@ -17,6 +18,7 @@ class Salesforce(Crm):
     kind = "salesforce"
     object = "Contact"
     address = "Email"
+    called = "Name"
     note = "Title"
     unknown = make_id("003", 9_999_999)
     flow = "client_credentials"
