@@ -1,18 +1,19 @@
-"""A Salesforce and a Pipedrive at once, edited there and here, at random, while all that can fail does.
+"""All CRMs at once, edited there and here, at random, while all that can fail does.
 
-Faults come between calls and our process dies at any moment; in the end there is quiet. Then both sides say the same
-of everybody, nothing more is written, and no opt-out was lost or taken back by a machine.
+Faults come between calls, a CRM is down for an hour, and our process dies at any moment; in the end there is quiet.
+Then all sides say the same of everybody, nothing more is written, and no opt-out was lost or taken back by a machine.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+import stamina
 
 from app import clock, connectors
 from app.connectors.faults import Later
@@ -21,8 +22,6 @@ from app.connectors.provider import Grant
 from app.engine import contacts, merging
 from app.engine.identity import record_kind
 from app.errors import Unavailable
-from app.sandbox.pipedrive import Pipedrive
-from app.sandbox.salesforce import Salesforce
 from app.sandbox.shapes import Clock
 from app.store.db import Database
 from app.sync import checking, connections, differences, everybody, opening, pull, push
@@ -31,7 +30,8 @@ from app.sync.options import Options
 from app.sync.shapes import Counts, Opened
 from tests.engine.worlds import POLICY, event, per_event, profile
 from tests.sandbox.loopback import served
-from tests.sync.humans import Humans, InPipedrive, InSalesforce
+from tests.sync.humans import everywhere
+from tests.sync.humans.shapes import Door, Humans
 from tests.sync.worlds import VAULT, World
 
 PEOPLE = 12
@@ -40,16 +40,19 @@ _OF_RECORD = "SELECT contact_id FROM identity WHERE kind = $1 AND value = $2"
 
 
 class Everything:
-    """One deployment, two CRMs, and whoever works in them."""
+    """One deployment, all CRMs, and whoever works in them."""
 
-    def __init__(self, world: World, crms: dict[UUID, Humans], http: Http, seed: int) -> None:
+    def __init__(self, world: World, crms: dict[UUID, Humans], doors: dict[UUID, Door], http: Http, seed: int) -> None:
         self.world = world
         self.crms = crms
+        self.doors = doors
         self.http = http
         self.random = random.Random(seed)
         self.fresh = PEOPLE
         self.ops = 0
         self.faults = 0
+        self.down: dict[UUID, datetime] = {}
+        """The CRMs that are down, and until when."""
         self.must_be_out: set[str] = set()
         """Whoever opted out here by these addresses, and whom nobody has opted in since."""
 
@@ -58,6 +61,7 @@ class Everything:
     async def step(self) -> None:
         """One thing that somebody does, here or there, or one turn of the sync."""
         self.ops += 1
+        self.comes_back()
         chosen = self.random.choices(
             (self.happens_here, self.happens_there, self.fails, self.syncs), weights=(5, 6, 1, 6)
         )[0]
@@ -125,7 +129,7 @@ class Everything:
                 if others:
                     await humans.merge(key, self.random.choice(others))
             case 8:
-                if key.object == "Lead":
+                if key.object == humans.converts:
                     await humans.convert(key)
             case _:
                 await humans.log(key)
@@ -133,24 +137,22 @@ class Everything:
     async def fails(self) -> None:
         """The next calls to one of the CRMs go wrong."""
         self.faults += 1
-        humans = self.crms[self.random.choice(list(self.crms))]
-        if "Lead" in humans.objects:
-            switches: list[dict[str, Any]] = [  # Any: JSON
-                {"fail_next": ["html_502", "lost_reply", "unavailable"]},
-                {"fail_next": ["fine", "lost_reply"]},
-                {"lock_every": self.random.choice((0, 2, 3))},
-                {"token_calls": self.random.choice((0, 3))},
-                {"page_rows": self.random.choice((0, 2))},
-            ]
+        connection = self.random.choice(list(self.crms))
+        if self.random.randrange(6):
+            humans = self.crms[connection]
+            await humans.fault(**humans.mishap(self.random))
         else:
-            switches = [
-                {"unauthorized_next": 1},
-                {"busy_next": 2},
-                {"unavailable_next": 2},
-                {"omit_unset_fields": self.random.random() < 0.5},
-                {"search_lag_s": self.random.choice((0.0, 5.0))},
-            ]
-        await humans.fault(**self.random.choice(switches))
+            self.goes_down(connection, timedelta(minutes=self.random.randrange(5, 60)))
+
+    def goes_down(self, connection: UUID, for_: timedelta) -> None:
+        self.doors[connection].is_shut = True
+        self.down[connection] = clock.now() + for_
+
+    def comes_back(self) -> None:
+        """Those whose time has come."""
+        for connection in [one for one, until in self.down.items() if until <= clock.now()]:
+            self.doors[connection].is_shut = False
+            del self.down[connection]
 
     async def syncs(self) -> None:
         """A turn of one connection, which may die at any moment."""
@@ -183,20 +185,23 @@ class Everything:
 
     async def settle(self) -> None:
         """Nothing fails any more, nobody does anything, and time goes on."""
+        self.down = dict.fromkeys(self.down, clock.now())
+        self.comes_back()
         for humans in self.crms.values():
-            if "Lead" in humans.objects:
-                await humans.fault(fail_next=[], lock_every=0, token_calls=0, page_rows=0)
-            else:
-                await humans.fault(unauthorized_next=0, busy_next=0, unavailable_next=0, search_lag_s=0.0)
-        for _ in range(6):
+            await humans.fault(**humans.calm)
+        await self.rounds(6)
+
+    async def rounds(self, count: int) -> None:
+        """So many turns of each connection, a quarter of an hour apart. Those that are up come to their end."""
+        for _ in range(count):
             for work in (_pull, _reconcile, _push):
                 for connection in self.crms:
                     self.world.go_to(clock.now() + timedelta(minutes=15))
-                    assert await self.turn(connection, work, None), work
+                    assert await self.turn(connection, work, None) != (connection in self.down), work
 
-    async def differences(self) -> list[Any]:  # Any: as the report has them
+    async def differences(self, but: UUID | None = None) -> list[Any]:  # Any: as the report has them
         found = []
-        for connection in self.crms:
+        for connection in self.crms.keys() - {but}:
             async with opening.opened(
                 self.world.database, VAULT, self.http, self.world.plans, POLICY, connection
             ) as opened:
@@ -233,24 +238,16 @@ async def _push(opened: Opened, counts: Counts, stop: asyncio.Event) -> None:
     await push.drain(opened, counts, stop)
 
 
-async def _connected(
-    world: World,
-    http: Http,
-    kind: str,
-    url: str,
-    credentials: dict[str, str],
-    refresh_token: str | None = None,
-    *,
-    creates: bool = False,
-) -> UUID:
-    flow = "client_credentials" if refresh_token is None else "oauth"
-    new = New(kind, kind, flow, credentials, url, Options(creates=creates))
+async def _connected(world: World, http: Http, humans: Humans, url: str) -> UUID:
+    known = humans.crm.credentials(url)
+    given = {name: known[name] for name in humans.signs_in_with}
+    new = New(humans.kind, humans.kind, humans.flow, given, url, Options(creates=humans.creates))
     async with world.database.batch() as db:
         made = await connections.create(db, VAULT, new, connectors.providers(), clock.now(), private=True)
-
-    if refresh_token is not None:
+    if humans.refresh_token is not None:
         # As it was when somebody had signed in with a browser, long ago.
-        await opening.KeptGrant(world.database, VAULT, made.id).keep(Grant("stale", refresh_token, url))
+        grant = Grant("stale", known[humans.refresh_token], url)
+        await opening.KeptGrant(world.database, VAULT, made.id).keep(grant)
 
     def open_it() -> AbstractAsyncContextManager[Opened]:
         return opening.opened(world.database, VAULT, http, world.plans, POLICY, made.id)
@@ -260,40 +257,32 @@ async def _connected(
     return made.id
 
 
+@pytest.fixture(autouse=True)
+def _at_once() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
 @pytest.fixture
 async def everything(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Everything]:
     world = World(database)
     await world.clear()
-    salesforce, pipedrive = Salesforce(Clock(clock.now)), Pipedrive(Clock(clock.now))
-    pipedrive.faults.without_campaigns = True
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(Http(private=True))
-        urls = [stack.enter_context(served(crm.app)) for crm in (salesforce, pipedrive)]
         await world.publish("engagement", per_event("page.viewed", 5), profile("contact.bounced", "=", True, -1000))
-        given = salesforce.credentials(urls[0]), pipedrive.credentials(urls[1])
-        first = await _connected(
-            world, http, "salesforce", urls[0], {name: given[0][name] for name in ("client_id", "client_secret")}
-        )
-        second = await _connected(
-            world,
-            http,
-            "pipedrive",
-            urls[1],
-            {name: given[1][name] for name in ("client_id", "client_secret")},
-            given[1]["refresh_token"],
-            creates=True,
-        )
-        crms: dict[UUID, Humans] = {
-            first: InSalesforce(salesforce, urls[0]),
-            second: InPipedrive(pipedrive, urls[1]),
-        }
-        for humans in crms.values():
+        crms, doors = dict[UUID, Humans](), dict[UUID, Door]()
+        for humans in everywhere(Clock(clock.now)):
+            door = Door(humans.crm.app)
+            url = stack.enter_context(served(door))
+            humans.at(url)
             stack.push_async_callback(humans.aclose)
-        yield Everything(world, crms, http, request.param)
+            connection = await _connected(world, http, humans, url)
+            crms[connection], doors[connection] = humans, door
+        yield Everything(world, crms, doors, http, request.param)
 
 
 @pytest.mark.parametrize("everything", range(3), indirect=True)
-async def test_after_quiet_both_crms_and_we_say_the_same(everything: Everything) -> None:
+async def test_after_quiet_all_crms_and_we_say_the_same(everything: Everything) -> None:
     for _ in range(400):
         await everything.step()
     await everything.settle()
@@ -304,6 +293,28 @@ async def test_after_quiet_both_crms_and_we_say_the_same(everything: Everything)
     await everything.settle()
     assert before == everything.writes()
     await _nothing_is_lost(everything)
+
+
+@pytest.mark.parametrize("everything", [0], indirect=True)
+async def test_a_crm_that_is_down_for_hours_catches_up_and_harms_no_other(everything: Everything) -> None:
+    for number in range(PEOPLE):
+        humans = list(everything.crms.values())[number % len(everything.crms)]
+        await humans.create(humans.objects[0], f"p{number}@example.com", is_out=False)
+    await everything.settle()
+
+    for connection in everything.crms:
+        everything.goes_down(connection, timedelta(days=1))
+        for _ in range(20):
+            await everything.happens_here()
+        for humans in [one for other, one in everything.crms.items() if other != connection]:
+            key = everything.random.choice(sorted(humans.live()))
+            await humans.opt(key, out=True)
+        await everything.rounds(2)
+        assert [] == await everything.differences(but=connection)
+
+        await everything.settle()
+        assert [] == await everything.differences()
+        await _nothing_is_lost(everything)
 
 
 async def _nothing_is_lost(everything: Everything) -> None:
