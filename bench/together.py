@@ -1,5 +1,5 @@
-"""Both stand-in CRMs connected at once: how soon a flag is seen there while the whole service is under load, and what
-connections cost ingest.
+"""All stand-in CRMs connected at once: how fast all are told at the same time, how soon a flag is seen there while the
+whole service is under load, and what connections cost ingest.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from app.sandbox.people import people as made_up
 from app.store.db import Connection
 from app.sync import pull, push
 from app.sync.mapping import BOUNCED, BOUNCED_AT
+from app.sync.shapes import Counts
 from bench import crms, world
 from bench.client import Load
 from bench.crms import CRMS, Crm
@@ -41,7 +42,6 @@ from bench.tables import table
 _MOST = 20_000
 """People of these parts: what is measured does not grow with them."""
 _KEY = "lt_bench_key_of_the_sync_alone"
-_OBJECTS = {"salesforce": "Contact", "pipedrive": "person"}
 _PULL_EVERY_S = 30
 _LOOK_S = 0.05
 _POLLED = 100
@@ -84,9 +84,7 @@ async def together(url: str, people: int, console: Console) -> None:
         connected = [await _connected(ours, CRMS[kind](http, reached[kind]), people) for kind in CRMS]
         await world.models(ours.database)
         ours.wire.lifts_pace = True
-        for one in connected:
-            title = f"{one.crm.kind}: all are told"
-            await measured(ours, one.id, push.drain, title, people, lambda counts: counts.written)
+        await _at_once(ours, connected, people, console)
         await ours.rest()
         everybody = [one.email for one in made_up(people)]
         load = _LOAD if people == _MOST else _SMALL_LOAD
@@ -100,11 +98,45 @@ async def _connected(ours: Side, crm: Crm, people: int) -> _Connected:
     await measured(ours, id_, pull.pull, f"{crm.kind}: all are pulled", people, lambda counts: counts.seen)
     async with ours.opened(id_) as opened:
         flags = [
-            pair
-            for pair in opened.options.pairs
-            if pair.object == _OBJECTS[crm.kind] and pair.here in (BOUNCED, BOUNCED_AT)
+            pair for pair in opened.options.pairs if pair.object == crm.object and pair.here in (BOUNCED, BOUNCED_AT)
         ]
     return _Connected(crm, id_, min(flags, key=lambda pair: pair.here).there)
+
+
+# --- all at once ------------------------------------------------------------------------------------------------------
+
+
+async def _at_once(ours: Side, connected: Sequence[_Connected], people: int, console: Console) -> None:
+    """Changed scores of everybody are told: to one CRM after the other, and then to all at the same time."""
+    alone = {}
+    for one in connected:
+        title = f"{one.crm.kind}: all are told"
+        alone[one.id] = await measured(ours, one.id, push.drain, title, people, lambda counts: counts.written)
+    await ours.publish(people)
+    await ours.rest()
+    took: dict[UUID, float] = {}
+    counts = {one.id: Counts() for one in connected}
+    began = time.perf_counter()
+
+    async def drain(one: _Connected) -> None:
+        async with ours.opened(one.id) as opened:
+            await push.drain(opened, counts[one.id], asyncio.Event())
+        took[one.id] = time.perf_counter() - began
+
+    waiting = people * len(connected)
+    async with watched("all are told at once", waiting, lambda: sum(one.written for one in counts.values())):
+        await asyncio.gather(*(drain(one) for one in connected))
+    table(
+        console,
+        f"{people:,} changed scores told to each of {len(connected)} CRMs: to one after the other, and to all at once "
+        "(no rate limits)",
+        ("CRM", "alone s", "at once s", "records told"),
+        *(
+            (one.crm.kind, f"{alone[one.id].seconds:.1f}", f"{took[one.id]:.1f}", f"{counts[one.id].written:,}")
+            for one in connected
+        ),
+        ("all", f"{sum(one.seconds for one in alone.values()):.1f}", f"{max(took.values()):.1f}", ""),
+    )
 
 
 # --- flags under load -------------------------------------------------------------------------------------------------
@@ -163,10 +195,10 @@ async def _records(ours: Side, connected: Sequence[_Connected], count: int) -> d
             WHERE i.kind = ANY($1) AND NOT c.bounced
             GROUP BY c.id HAVING count(*) = cardinality($1) ORDER BY md5(c.email) LIMIT $2
             """,
-            [record_kind(one.id, _OBJECTS[one.crm.kind]) for one in connected],
+            [record_kind(one.id, one.crm.object) for one in connected],
             count,
         )
-    assert len(rows) == count, "too few people whom both CRMs know"
+    assert len(rows) == count, "too few people whom all CRMs know"
     return {row["email"]: row["records"] for row in rows}
 
 
@@ -277,7 +309,7 @@ def _percentile(found: list[float], share: float) -> float:
 
 
 async def _cost(ours: Side, everybody: Sequence[str], console: Console) -> None:
-    """Scored ingest with both connections, of people whom both know; and in turn without any connection."""
+    """Scored ingest with all connections, of people whom all know; and in turn without any connection."""
     rows = []
     with_all = await ours.value("SELECT count(*) FROM connection")
     async with ours.database.hot.acquire() as db:
