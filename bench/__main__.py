@@ -30,7 +30,7 @@ from bench.tables import table
 
 _KEY = "lt_bench_key_of_this_run_alone"
 _BATCH = 1_000
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass

@@ -4,14 +4,13 @@ Source: Pipedrive's documentation of rate limiting as of September 2026. Not doc
 headers of the daily budget, and `retry-after`.
 """
 
-import asyncio
-from collections import deque
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 from app import clock
 from app.connectors.faults import Busy
 from app.connectors.http import Reply, asked_to_wait
+from app.connectors.pacing import Pace
 
 _WINDOW_S = 2.1
 """Pipedrive's is 2 s; what is sent evenly may arrive unevenly."""
@@ -28,30 +27,12 @@ class Daily(NamedTuple):
     remaining: int
 
 
-class Pace:
-    """Lets so many calls pass in a window, in the order in which they came."""
-
-    def __init__(self, most: int, window_s: float = _WINDOW_S) -> None:
-        self.most = most
-        self._window_s = window_s
-        self._passed: deque[float] = deque()
-        self._turn = asyncio.Lock()
-
-    async def turn(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with self._turn:
-            while len(self._passed) >= self.most:
-                await asyncio.sleep(max(self._passed[0] + self._window_s - loop.time(), 0))
-                self._passed.popleft()
-            self._passed.append(loop.time())
-
-
 class Limits:
     """Of one token. Begins with what the smallest plan allows, and believes what the answers say."""
 
     def __init__(self, burst: int) -> None:
-        self._calls = Pace(burst)
-        self._searches = Pace(_SEARCHES)
+        self._calls = Pace(burst, _WINDOW_S)
+        self._searches = Pace(_SEARCHES, _WINDOW_S)
         self.daily: Daily | None = None
         """As an answer said it last."""
 
