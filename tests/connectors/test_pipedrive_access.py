@@ -11,8 +11,8 @@ import stamina
 from app import clock
 from app.connectors.faults import BudgetSpent, Busy, Refused, SignInRefused, Unreachable
 from app.connectors.http import Reply
+from app.connectors.pacing import Pace
 from app.connectors.pipedrive import PROVIDER, access, limits
-from app.connectors.pipedrive.limits import Pace
 from app.connectors.provider import Grant, Setup
 from app.connectors.shapes import Key, Write
 from tests.connectors.given import Purse, Shelf
