@@ -20,6 +20,9 @@ _MOST_PEOPLE = 1_000_000
 _SIGNS_IN = {
     "salesforce": ("client_credentials", "instance_url", ("client_id", "client_secret")),
     "pipedrive": ("api_token", "base_url", ("api_token",)),
+    "copper": ("api_key", "base_url", ("api_key", "user_email")),
+    "hubspot": ("private_app", "base_url", ("access_token",)),
+    "dynamics": ("client_credentials", "base_url", ("tenant_id", "client_id", "client_secret", "authority")),
 }
 """The flow of each, where it is, and what it takes."""
 

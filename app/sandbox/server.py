@@ -8,6 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from app.sandbox.copper import Copper
+from app.sandbox.dynamics import Dynamics
+from app.sandbox.hubspot import Hubspot
 from app.sandbox.pipedrive import Pipedrive
 from app.sandbox.salesforce import Salesforce
 from app.sandbox.shapes import StandIn
@@ -15,7 +18,7 @@ from app.sandbox.shapes import StandIn
 
 def stand_ins() -> list[StandIn]:
     """A new one of each kind."""
-    return [Salesforce(), Pipedrive()]
+    return [Salesforce(), Pipedrive(), Copper(), Hubspot(), Dynamics()]
 
 
 def build(served: Sequence[StandIn]) -> Starlette:
