@@ -1,9 +1,11 @@
 """How each CRM speaks, in one vocabulary. Knows nothing of contacts, scores or database."""
 
-from app.connectors import pipedrive, salesforce
+from app.connectors import copper, dynamics, hubspot, pipedrive, salesforce
 from app.connectors.provider import Provider
 
-_PROVIDERS: tuple[Provider, ...] = (pipedrive.PROVIDER, salesforce.PROVIDER)
+_PROVIDERS: tuple[Provider, ...] = (
+    pipedrive.PROVIDER, salesforce.PROVIDER, copper.PROVIDER, dynamics.PROVIDER, hubspot.PROVIDER,
+)  # fmt: skip
 
 
 def providers() -> dict[str, Provider]:

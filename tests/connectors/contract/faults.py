@@ -98,6 +98,8 @@ async def a_creation_whose_answer_is_lost_is_not_repeated(place: Place) -> None:
 @scenario
 async def signing_in_over_a_broken_line_is_for_later(place: Place) -> None:
     crm = place.crm
+    if not crm.tokens_end:
+        pytest.skip("tokens are for ever there")
     crm.stage.strikes = lambda call: "oauth" in call
     for line in Line:
         if line is Line.SILENT:

@@ -24,7 +24,7 @@ async def fields_are_described(place: Place) -> None:
     assert not known[crm.read_only].is_writable
     assert not known[crm.address].is_custom
     assert OPTIONS == known[own[Kind.CHOICE]].options
-    assert 255 == known[own[Kind.TEXT]].max_length
+    assert crm.longest_text == known[own[Kind.TEXT]].max_length
     calls = place.calls
     await connector.describe(crm.object)
     assert calls == place.calls  # remembered for a while

@@ -203,12 +203,14 @@ class Disturbance:
 
     def __init__(self, place: Place, seed: int) -> None:
         self.crm = place.crm
+        self.seed = seed
         self.chance = random.Random(seed)
         self.truth: dict[str, str] = {}
         self.gone: set[str] = set()
 
     async def add(self) -> None:
-        self.truth[await self.crm.add(f"{self.crm.count('people')}@example.com", note="new")] = "new"
+        number = len(self.truth) + len(self.gone)
+        self.truth[await self.crm.add(f"{number}.of.{self.seed}@example.com", note="new")] = "new"
 
     async def some(self) -> None:
         for _ in range(self.chance.randrange(4)):
@@ -263,7 +265,7 @@ async def clocks_that_differ_lose_nothing(place: Place) -> None:
         crm.clock.move(timedelta(seconds=skew))
         connector, feed, truth = place.connector(), Feed(place), dict[str, str]()
         for n in range(2 * PAGE):
-            truth[await crm.add(f"{n}@example.com", note="old")] = "old"
+            truth[await crm.add(f"{n}.at{skew}@example.com", note="old")] = "old"
             await feed.look(connector)
             crm.later(13)
             for id_ in list(truth)[-3:]:
@@ -409,7 +411,7 @@ async def who_was_merged_is_gone_and_has_a_successor(place: Place) -> None:
     gone = await became(place, connector, feed, place.key(loser))
     hints = [hint for notice in await heard(notices, place.key(loser)) for hint in notice.hints]
     said = {gone.successor, *(hint.successor for hint in hints if hint.key == place.key(loser))}
-    assert {place.key(winner)} == said - {None}
+    assert ({place.key(winner)} if crm.says_mergers else set()) == said - {None}
     assert gone.successor == (await fetched(connector, place.key(loser), [])).successor
     assert not (await fetched(connector, place.key(winner), [])).is_gone
     assert [End.GONE] == [one.end for one in await connector.write([Write(place.key(loser), {crm.note: "late"})])]
@@ -456,15 +458,18 @@ async def records_are_fetched_by_their_ids(place: Place) -> None:
 async def records_are_found_by_their_addresses(place: Place) -> None:
     crm, connector = place.crm, place.connector()
     odd = "o'brien+news@example.com"
-    ann, twin, other = await crm.add(ANN, note="one"), await crm.add("Ann@Example.com", note="two"), await crm.add(odd)
-    await crm.delete(await crm.add(ANN))
+    ann, other = await crm.add(ANN, note="one"), await crm.add(odd)
+    twins = [ann]
+    if not crm.addresses_are_unique:
+        twins = sorted([ann, await crm.add("Ann@Example.com", note="two")])
+        await crm.delete(await crm.add(ANN))
 
     async def found(*addresses: str) -> list[str]:
         return sorted({one.key.id for one in await connector.find(crm.object, addresses, [crm.note])})
 
     crm.later(60)
-    assert sorted([ann, twin]) == await found(ANN)
-    assert sorted([ann, twin]) == await found("ANN@EXAMPLE.COM")
+    assert twins == await found(ANN)
+    assert twins == await found("ANN@EXAMPLE.COM")
     assert [other] == await found(odd)
     assert ([], []) == (await found("nobody@example.com"), await found())
     if crm.has_more_addresses:

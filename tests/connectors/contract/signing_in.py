@@ -66,6 +66,8 @@ async def somebody_signs_in_with_a_browser(place: Place) -> None:
 @scenario
 async def a_token_that_ended_is_renewed_once(place: Place) -> None:
     crm, connector = place.crm, place.connector()
+    if not crm.tokens_end:
+        pytest.skip("tokens are for ever there")
     ids = [await crm.add(f"{n}@example.com") for n in range(12)]
     await fetched(connector, place.key(ids[0]), [])
     before = crm.stage.sign_ins

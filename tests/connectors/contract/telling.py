@@ -15,11 +15,14 @@ from tests.connectors.contract.place import ANN, BOB, Place, scenario
 from tests.connectors.given import Shelf
 from tests.connectors.stage import Line
 
+_KNOWN_TO_ALL = ("client_id", "username", "tenant_id", "authority", "certificate")
+"""Credentials that are no secrets."""
+
 
 def untold(place: Place, setup: Setup, *texts: str, personal: Sequence[str] = ()) -> list[str]:
     """What ought not to be told, and was."""
     tokens = [one for grant in place.shelf.kept for one in (grant.access_token, grant.refresh_token)]
-    keys = [value for name, value in setup.credentials.items() if name not in ("client_id", "username")]
+    keys = [value for name, value in setup.credentials.items() if name not in _KNOWN_TO_ALL]
     private = [one for one in (*tokens, *keys, *place.crm.secrets, *personal) if one]
     return sorted({f"{one[:40]} in {text[:200]}" for one in private for text in texts if one in text})
 

@@ -37,7 +37,15 @@ class Crm(ABC):
     """To sign in by, with tokens that end."""
     flows: ClassVar[Sequence[str]]
     """All that need no browser, or no more."""
+    tokens_end: ClassVar[bool] = True
+    """Whether access tokens end, and are renewed by credentials or a refresh token."""
     has_more_addresses: ClassVar[bool] = False
+    addresses_are_unique: ClassVar[bool] = False
+    """Whether an address is of one record of `object` at most."""
+    longest_text: ClassVar[int] = 255
+    """Characters in a text field that an administrator makes."""
+    says_mergers: ClassVar[bool] = True
+    """Whether anything there says what a merged record became part of."""
     page: ClassVar[int]
     """Records on a full page."""
     late_s: ClassVar[int]
