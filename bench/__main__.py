@@ -293,6 +293,9 @@ def main() -> None:
         type=int,
         help=f"contacts of 'rules', ten events each (1,000,000); people in each CRM of 'sync' ({sync.PEOPLE:,})",
     )
+    parser.add_argument(
+        "--crm", action="append", choices=[*crms.CRMS, "all"], help="part of 'sync': one CRM, or all at once (each)"
+    )
     given = parser.parse_args()
     chosen = given.bench or [*BENCHES, "rules", "sync"]
     logs.configure("WARNING", as_json=False)
@@ -303,9 +306,9 @@ def main() -> None:
     if "rules" in chosen:
         _on_a_server_of_its_own(lambda url: rules(url, given.people or 1_000_000))
     if "sync" in chosen:
-        for kind in crms.CRMS:
-            _on_a_server_of_its_own(partial(sync.alone, kind=kind, people=given.people or sync.PEOPLE, console=console))
-        _on_a_server_of_its_own(partial(together.together, people=given.people or sync.PEOPLE, console=console))
+        for kind in given.crm or [*crms.CRMS, "all"]:
+            work = together.together if kind == "all" else partial(sync.alone, kind=kind)
+            _on_a_server_of_its_own(partial(work, people=given.people or sync.PEOPLE, console=console))
 
 
 def _on_a_server_of_its_own(work: Callable[[str], Coroutine[Any, Any, None]]) -> None:

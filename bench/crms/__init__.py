@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import httpx
 
+from bench.crms.copper import Copper
 from bench.crms.crm import Crm, Reached
+from bench.crms.dynamics import Dynamics
 from bench.crms.pipedrive import Pipedrive
 from bench.crms.processes import ended, stand_ins
 from bench.crms.salesforce import Salesforce
@@ -12,7 +14,9 @@ from bench.crms.wire import Call, Sent, Wire
 
 __all__ = ["CRMS", "Call", "Crm", "Reached", "Sent", "Wire", "bare", "ended", "stand_ins"]
 
-CRMS: dict[str, Callable[[httpx.AsyncClient, Reached], Crm]] = {one.kind: one for one in (Salesforce, Pipedrive)}
+CRMS: dict[str, Callable[[httpx.AsyncClient, Reached], Crm]] = {
+    one.kind: one for one in (Salesforce, Pipedrive, Dynamics, Copper)
+}
 
 
 def bare() -> httpx.AsyncClient:

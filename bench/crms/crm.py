@@ -60,7 +60,9 @@ class Crm(ABC):
         began = time.perf_counter()
         for call in sent.calls():
             if self.is_page(call):
-                reply = await self.http.request(call.method, call.url, params=call.params, headers=call.headers)
+                reply = await self.http.request(
+                    call.method, call.url, params=call.params, headers=call.headers, content=call.content
+                )
                 orjson.loads(reply.raise_for_status().content)
         return time.perf_counter() - began
 

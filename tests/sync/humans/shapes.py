@@ -13,6 +13,9 @@ from app.connectors.shapes import Key
 
 Json: TypeAlias = Any  # Any: JSON
 
+_LOCKS = ("UNABLE_TO_LOCK_ROW", "Sql Number: 1205")
+"""What those who work there are told too, and try again."""
+
 
 class Seen(NamedTuple):
     """A person's record as somebody in the CRM sees it."""
@@ -52,6 +55,8 @@ class Humans(ABC):
     """Of the stand-in's credentials."""
     refresh_token: ClassVar[str | None] = None
     """The name of the credential that is a grant's, where somebody signed in with a browser long ago."""
+    choices: ClassVar[Mapping[str, Json]] = {}
+    """Of the connection."""
     creates: ClassVar[bool] = False
     """Whether we make records there of contacts whom the CRM does not know."""
     calm: ClassVar[Mapping[str, Json]]
@@ -70,7 +75,7 @@ class Humans(ABC):
     async def edit(self, **body: Json) -> Json:
         while True:
             reply = await self._http.post("/_sandbox/edit", json=body)
-            if "UNABLE_TO_LOCK_ROW" not in reply.text:
+            if not any(lock in reply.text for lock in _LOCKS):
                 assert 200 == reply.status_code, reply.text
                 return reply.json()
 
