@@ -202,7 +202,7 @@ class Finding(NamedTuple):
     """Stable, for programs: `missing_scope`, `field_hidden`."""
     what: str
     mend: str
-    """What somebody can do about it, and where; empty for a note."""
+    """What somebody can do about it, and where; a note may leave it empty."""
 
 
 class Account(NamedTuple):

@@ -99,8 +99,9 @@ def wrong_options(provider: Provider, options: Options, models: Collection[str])
     setup = Setup(flow.name, dict.fromkeys(flow.needs, ""), _Nobody(), _Nobody(), None, options.choices)
     try:
         objects = provider.connect(setup, None).objects
-    except (ValueError, TypeError, KeyError):
-        return [*found, Fault("/options/choices", f"{provider.title} cannot be told this")]
+    except (ValueError, TypeError, KeyError) as fault:
+        why = f": {fault}" if isinstance(fault, ValueError) else ""
+        return [*found, Fault("/options/choices", f"{provider.title} cannot be told this{why}")]
     if options.create_object is not None and options.create_object not in objects:
         there_is = ", ".join(objects)
         found.append(
