@@ -125,8 +125,8 @@ class Authority(Protocol):
         """Whether the grant has ended, so that a new one helps."""
 
     def silence(self, reply: Reply) -> Busy | None:
-        """Whether, and until when, the CRM wants to be left alone; `asked_to_wait` reads what most say. May raise Refused
-        for an answer that looks like a fault of theirs and is none, so that the call is not made again."""
+        """Whether, and until when, the CRM wants to be left alone; `asked_to_wait` reads what most say. May raise
+        Refused for an answer that looks like a fault of theirs and is none, so that the call is not made again."""
 
 
 class _Call(NamedTuple):

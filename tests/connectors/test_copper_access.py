@@ -11,8 +11,8 @@ import pytest
 
 from app import clock
 from app.connectors.copper import PROVIDER
-from app.connectors.copper.limits import Pace
 from app.connectors.faults import Busy, SignInRefused, Unreachable
+from app.connectors.pacing import EvenPace
 from app.connectors.provider import Grant
 from app.connectors.shapes import Call, Connector, Finding, Hint, Key, Level, Write
 from tests.connectors.copper_account import HOOK, LEAD, PERSON, Account, Json, fetched, look
@@ -93,7 +93,7 @@ async def test_a_token_that_was_revoked_is_replaced_by_whoever_signs_in_again(co
 
 
 async def test_calls_go_out_evenly_after_some_at_once() -> None:
-    pace, loop = Pace(100, at_once=5), asyncio.get_running_loop()
+    pace, loop = EvenPace(100, at_once=5), asyncio.get_running_loop()
     began = loop.time()
     for _ in range(5):
         await pace.turn()
@@ -109,7 +109,9 @@ async def test_bulk_calls_stay_below_three_a_second(copper: Account) -> None:
     ids = [await copper.person(f"{n}@example.com") for n in range(40)]
     note = await copper.field("Note", "String")
 
-    outcomes = await copper.connect(requests_per_minute=170).write([Write(Key(PERSON, id_), {note: "new"}) for id_ in ids])
+    outcomes = await copper.connect(requests_per_minute=170).write(
+        [Write(Key(PERSON, id_), {note: "new"}) for id_ in ids]
+    )
 
     assert ["done"] * 40 == [one.end for one in outcomes]
     assert 4 == len(copper.front.bodies("POST /people/bulk_update"))

@@ -5,10 +5,8 @@ no answer of the API, such as a gateway's page, is none. Source: Copper's develo
 errors that others recorded of the live API.
 """
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import Any, NamedTuple, TypeGuard
 
 from app.connectors.copper import access, limits
 from app.connectors.copper.limits import Limits
@@ -17,14 +15,11 @@ from app.connectors.http import Http, Reply, Session
 from app.connectors.provider import Setup
 
 Json = dict[str, Any]  # Any: whatever JSON can say
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 
 PAGE = 200
 """Rows on a page, at most."""
 REACH = 100_000
 """Rows of a search that can be read, on whatever pages."""
-_WIDTH = 4
 _LONGEST_REASON = 200
 _LONGEST_NUMBER = 16
 
@@ -157,19 +152,3 @@ def attributes(message: object) -> set[str]:
         return {str(name) for name in message}
     lines = _PREFIX.sub("", str(message or "")).splitlines()
     return {line.split(":")[0].strip().lower().replace(" ", "_") for line in lines if ":" in line}
-
-
-async def side_by_side(work: Callable[[Item], Awaitable[Found]], items: Sequence[Item]) -> list[Found]:
-    """What `work` makes of each, in their order, several at once. The first fault ends them all, and is raised."""
-    gate = asyncio.Semaphore(_WIDTH)
-
-    async def one(item: Item) -> Found:
-        async with gate:
-            return await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except ExceptionGroup as faults:
-        raise faults.exceptions[0] from None
-    return [task.result() for task in tasks]

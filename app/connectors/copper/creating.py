@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from app.connectors.copper import outcomes, values
-from app.connectors.copper.calls import Api, Endpoint, Json, record_of, refused, rows_of, side_by_side
+from app.connectors.copper.calls import Api, Endpoint, Json, record_of, refused, rows_of
 from app.connectors.copper.fields import Fields
 from app.connectors.copper.listed import LEAD, NAME, PERSON, Listing
 from app.connectors.copper.outcomes import IN_PASSING, Attempt, Complaint
@@ -19,6 +19,7 @@ from app.connectors.copper.people import PLURALS, People
 from app.connectors.copper.values import Unfit
 from app.connectors.copper.writing import AT_ONCE, BulkUse
 from app.connectors.faults import Unreachable
+from app.connectors.pacing import side_by_side
 from app.connectors.shapes import End, NewPerson, Outcome, Values
 
 _CREATE = {object_: Endpoint("POST", f"/{plural}", is_read=False) for object_, plural in PLURALS.items()}

@@ -4,7 +4,6 @@ No header says what is left, and a 429 does not say until when. So the pace is k
 may spend of it too. Source: "Requests" and "Bulk Update" of Copper's developer documentation, August 2026.
 """
 
-import asyncio
 import random
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,6 +11,7 @@ from typing import Any
 
 from app.connectors.faults import Busy
 from app.connectors.http import Reply, asked_to_wait
+from app.connectors.pacing import EvenPace
 
 A_MINUTE = 150
 """Calls that go out in a minute, if the connection's choices say nothing else."""
@@ -21,30 +21,14 @@ _BULK_A_SECOND = 2.9
 _SILENT_S, _MORE_S = 60, 15
 
 
-class Pace:
-    """Lets so many calls pass in a second, evenly, in the order in which they came; some at once after some quiet."""
-
-    def __init__(self, a_second: float, at_once: int = 1) -> None:
-        self._gap_s = 1 / a_second
-        self._ahead_s = (at_once - 1) * self._gap_s
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        now = asyncio.get_running_loop().time()
-        mine = max(self._next, now)
-        self._next = mine + self._gap_s
-        # Also where there is nothing to wait for, so that others get their turn.
-        await asyncio.sleep(max(mine - self._ahead_s - now, 0))
-
-
 class Limits:
     """Of one connection."""
 
     def __init__(self, choices: Mapping[str, Any]) -> None:  # Any: JSON
         a_second = choices.get("requests_per_minute", A_MINUTE) / 60
-        self._calls = Pace(a_second, _AT_ONCE)
+        self._calls = EvenPace(a_second, _AT_ONCE)
         # Whom Copper allows more calls than anybody, it allows more of these too.
-        self._bulk = Pace(max(a_second, _BULK_A_SECOND))
+        self._bulk = EvenPace(max(a_second, _BULK_A_SECOND))
 
     async def turn(self, *, is_bulk: bool) -> None:
         """Waits until a call may go out."""

@@ -11,13 +11,14 @@ from functools import partial
 
 from app import clock
 from app.connectors.copper import values, walking, windows
-from app.connectors.copper.calls import REACH, Api, Endpoint, Json, Rows, is_id, record_of, refused, side_by_side
+from app.connectors.copper.calls import REACH, Api, Endpoint, Json, Rows, is_id, record_of, refused
 from app.connectors.copper.fields import Fields
 from app.connectors.copper.listed import BUILT_IN, CHOICES, LEAD, PERSON, Listing, custom
 from app.connectors.copper.walking import instant
 from app.connectors.copper.windows import Order, Stretch
 from app.connectors.faults import Refused, Unreachable
 from app.connectors.http import Reply
+from app.connectors.pacing import side_by_side
 from app.connectors.shapes import Key, Page, Record
 
 PLURALS = {PERSON: "people", LEAD: "leads"}

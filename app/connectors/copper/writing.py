@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from app import clock
 from app.connectors.copper import outcomes, values
-from app.connectors.copper.calls import Api, Endpoint, Json, reason, record_of, refused, rows_of, side_by_side
+from app.connectors.copper.calls import Api, Endpoint, Json, reason, record_of, refused, rows_of
 from app.connectors.copper.fields import Fields
 from app.connectors.copper.listed import CHOICES, LEAD, Listing
 from app.connectors.copper.outcomes import IN_PASSING, Attempt, Complaint
 from app.connectors.copper.people import PLURALS, People, is_there
 from app.connectors.copper.values import Unfit
 from app.connectors.faults import Unreachable
+from app.connectors.pacing import side_by_side
 from app.connectors.shapes import End, Key, Kind, Outcome, Values, Write
 
 AT_ONCE = 10

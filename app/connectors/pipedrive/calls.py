@@ -5,8 +5,8 @@ Costs are in tokens, by Pipedrive's table as of August 2026.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple
 
 from app import clock
 from app.connectors.faults import Busy, Refused, SignInRefused, Unreachable
@@ -16,8 +16,6 @@ from app.connectors.provider import Setup
 
 Json = dict[str, Any]  # Any: whatever JSON can say
 Params = Mapping[str, str | int]
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 
 PAGE = 500
 MISSING_SCOPE = "missing_scope"
@@ -25,7 +23,6 @@ _SHORT_S = 5.0
 _MARGIN_S = 0.01
 """A sleep may end a little before the clock says so."""
 _WAITS = 3
-_WIDTH = 8
 _MOST_PAGES = 1_000
 _LONGEST_REASON = 200
 
@@ -176,19 +173,3 @@ def refused(reply: Reply) -> Refused:
 def message(said: Json) -> str:
     """What Pipedrive says is wrong, which may quote what was sent."""
     return next((str(said[name]) for name in ("error", "message", "errors", "error_info") if said.get(name)), "unsaid")
-
-
-async def side_by_side(work: Callable[[Item], Awaitable[Found]], items: Sequence[Item]) -> list[Found]:
-    """What `work` makes of each, in their order, several at once. The first fault ends them all, and is raised."""
-    gate = asyncio.Semaphore(_WIDTH)
-
-    async def one(item: Item) -> Found:
-        async with gate:
-            return await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except ExceptionGroup as faults:
-        raise faults.exceptions[0] from None
-    return [task.result() for task in tasks]

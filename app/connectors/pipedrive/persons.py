@@ -11,8 +11,9 @@ import orjson
 
 from app import clock
 from app.connectors.faults import CursorLost, Refused
+from app.connectors.pacing import side_by_side
 from app.connectors.pipedrive import values
-from app.connectors.pipedrive.calls import MISSING_SCOPE, PAGE, Api, Endpoint, Json, side_by_side
+from app.connectors.pipedrive.calls import MISSING_SCOPE, PAGE, Api, Endpoint, Json
 from app.connectors.pipedrive.fields import PERSON, Fields
 from app.connectors.pipedrive.values import LABELS, MARKETING_STATUS
 from app.connectors.pipedrive.walking import time_of, walk

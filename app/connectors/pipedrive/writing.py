@@ -10,8 +10,9 @@ from datetime import timedelta
 
 from app.connectors.faults import Fault, Refused, Unreachable
 from app.connectors.http import Reply
+from app.connectors.pacing import side_by_side
 from app.connectors.pipedrive import values
-from app.connectors.pipedrive.calls import MISSING_SCOPE, Api, Endpoint, Json, person_of, refused, side_by_side
+from app.connectors.pipedrive.calls import MISSING_SCOPE, Api, Endpoint, Json, person_of, refused
 from app.connectors.pipedrive.fields import Fields
 from app.connectors.pipedrive.persons import LIST
 from app.connectors.pipedrive.values import BUILT_IN, LABELS, MARKETING_STATUS, NAME, Listing, Unfit
