@@ -7,6 +7,7 @@ import httpx
 from bench.crms.copper import Copper
 from bench.crms.crm import Crm, Reached
 from bench.crms.dynamics import Dynamics
+from bench.crms.hubspot import Hubspot
 from bench.crms.pipedrive import Pipedrive
 from bench.crms.processes import ended, stand_ins
 from bench.crms.salesforce import Salesforce
@@ -15,7 +16,7 @@ from bench.crms.wire import Call, Sent, Wire
 __all__ = ["CRMS", "Call", "Crm", "Reached", "Sent", "Wire", "bare", "ended", "stand_ins"]
 
 CRMS: dict[str, Callable[[httpx.AsyncClient, Reached], Crm]] = {
-    one.kind: one for one in (Salesforce, Pipedrive, Dynamics, Copper)
+    one.kind: one for one in (Salesforce, Pipedrive, Dynamics, Copper, Hubspot)
 }
 
 
