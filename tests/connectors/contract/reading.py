@@ -102,6 +102,24 @@ async def the_next_look_ends_and_brings_what_is_new(place: Place) -> None:
 
 
 @scenario
+async def more_than_a_page_that_changes_soon_after_a_look_is_all_seen(place: Place) -> None:
+    crm, connector, feed = place.crm, place.connector(), Feed(place)
+    crm.small_pages(PAGE)
+    ids = [await crm.add(f"{n}@example.com", note="old") for n in range(2 * PAGE + 1)]
+    await feed.look(connector)
+    for note in ("new", "newer"):
+        crm.later(3)
+        for id_ in ids:
+            await crm.write(id_, note)
+        crm.later(3)
+        await feed.look(connector)
+        crm.later(AFTER_ALL_S)
+        await feed.look(connector)
+
+        assert dict.fromkeys(ids, note) == feed.notes
+
+
+@scenario
 async def a_crash_after_any_page_loses_nothing(place: Place) -> None:
     crm, feed, walked = place.crm, Feed(place), set[str]()
     crm.small_pages(PAGE)
@@ -139,7 +157,8 @@ async def a_cursor_that_the_crm_forgot_loses_nobody(place: Place) -> None:
 
     for _ in range(2):
         await feed.page(connector)
-    assert crm.lose_cursors()
+    if not crm.lose_cursors():
+        pytest.skip("cursors are good for ever there")
     with contextlib.suppress(Later):
         await feed.page(connector)
     crm.find_cursors()

@@ -61,8 +61,6 @@ class Humans(ABC):
     """Whether we make records there of contacts whom the CRM does not know."""
     calm: ClassVar[Mapping[str, Json]]
     """The switches by which nothing goes wrong any more."""
-    keeps_opted_out: ClassVar[bool] = False
-    """Whether the CRM lets nobody but the person take an opt-out back."""
     crm: Any  # Any: each stand-in has its own inside
 
     def at(self, url: str) -> None:
