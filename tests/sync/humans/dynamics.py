@@ -34,7 +34,7 @@ class InDynamics(Humans):
                 {"fail_next": ["fine", "throttled"]},
                 {"fail_parts": ["deadlock", "fine", "throttled"]},
                 {"lock_every": dice.choice((0, 2, 3))},
-                {"token_calls": dice.choice((0, 3))},
+                {"token_calls": dice.choice((0, 12))},
                 {"page_rows": dice.choice((0, 2))},
                 {"lose_deltas": dice.random() < 0.5},
                 {"untracked": dice.choice(([], ["contact"]))},

@@ -34,7 +34,7 @@ class InHubspot(Humans):
                 {"fail_next": ["fine", "lost_reply", "locked"]},
                 {"unauthorized_next": 1},
                 {"busy_next": 1},
-                {"token_calls": dice.choice((0, 3))},
+                {"token_calls": dice.choice((0, 30))},
                 {"page_rows": dice.choice((0, 2))},
                 {"search_lag_s": dice.choice((0.0, 20.0))},
                 {"shuffle_ties": dice.random() < 0.5},
