@@ -16,12 +16,12 @@ from app.sandbox.copper import Copper, definitions
 from app.sandbox.people import people
 from app.sandbox.server import build
 from tests.sandbox.copper_account import custom
+from tests.sandbox.installed import python_package
 from tests.sandbox.loopback import served
 
 Json = Any  # Any: whatever JSON can say
 
 PEOPLE = 230
-INSTALLING_S = 120
 
 
 @dataclass
@@ -89,18 +89,7 @@ tap_copper.main()
 
 @pytest.fixture
 def tap(request: pytest.FixtureRequest) -> Path:
-    """A folder of its own, kept for the next run: it needs other versions than ours."""
-    assert request.config.cache is not None
-    folder = Path(request.config.cache.mkdir("tap-copper"))
-    done = folder / "done"
-    if not done.exists():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--target", ".", TAP]
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALLING_S)
-        except (subprocess.SubprocessError, OSError):
-            pytest.skip(f"{TAP} cannot be installed here")
-        done.touch()
-    return folder
+    return python_package(request, "tap-copper", TAP)
 
 
 def test_the_singer_tap_discovers_and_reads_people_leads_and_activities(acme: Live, tap: Path, tmp_path: Path) -> None:

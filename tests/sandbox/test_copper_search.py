@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.sandbox.copper.orders import Order
 from app.sandbox.people import people
 from tests.sandbox.copper_account import SECOND, Json, World, value
 
@@ -245,18 +244,3 @@ def test_pages_of_a_time_window_are_what_a_look_at_everybody_finds(
         await acme.http.aclose()
 
     asyncio.run(walk())
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 8_000)), unique_by=lambda row: row[1], max_size=50))
-def test_an_order_is_a_sorted_list_whatever_comes_and_goes(rows: list[tuple[int, int]]) -> None:
-    many = [(number % 97, number + 10_000) for number in range(5_000)]
-    order = Order([*rows, *many])
-    for row in many[::3]:
-        order.remove(row)
-    kept = sorted({*rows, *many} - set(many[::3]))
-
-    assert [row[1] for row in kept] == order.ids(*order.between())
-    low, high = sum(row[0] < 20 for row in kept), sum(row[0] <= 40 for row in kept)
-    assert (low, high) == order.between(20, 40)
-    assert [row[1] for row in kept[low : low + 5]] == order.ids(low, low + 5)

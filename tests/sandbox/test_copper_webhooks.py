@@ -1,41 +1,17 @@
 """What the stand-in Copper tells by webhook, over HTTP to a server here: at most once, late, or never."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
-import orjson
 import pytest
 
 from tests.sandbox.copper_account import SECOND, Json, World, value
-
-PATIENCE_S = 10.0
-
-
-@dataclass
-class Receiver:
-    """Answers each notification with `status`; `got` holds the bodies, `heads` the headers."""
-
-    url: str = ""
-    status: int = 200
-    got: list[Json] = field(default_factory=list)
-    heads: list[str] = field(default_factory=list)
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        [length] = [int(line.split(":")[1]) for line in head.split("\r\n") if line.startswith("content-length")]
-        self.heads.append(head)
-        self.got.append(orjson.loads(await reader.readexactly(length)))
-        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        writer.close()
+from tests.sandbox.receiver import Receiver, receiving, until
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
-    async with server:
-        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    async with receiving() as made:
         yield made
 
 
@@ -54,12 +30,6 @@ async def acme() -> AsyncIterator[World]:
 def told(acme: World) -> dict[str, int]:
     counts: dict[str, int] = acme.crm.state()["webhooks"]
     return counts
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.005)
 
 
 async def subscribe(acme: World, receiver: Receiver, type_: str = "person", event: str = "update", **more: Json) -> int:
@@ -123,7 +93,7 @@ async def test_a_notification_has_the_secret_at_its_top_and_what_was_and_is(acme
         "key": "lead_scoring",
         "updated_attributes": {"title": ["CTO", "CEO"], "custom_fields": [value(score, None), value(score, 73.0)]},
     } == receiver.got[0]  # fmt: skip
-    assert "x-token: t0k" in receiver.heads[0]
+    assert "t0k" == receiver.heads[0]["x-token"]
 
 
 async def test_an_event_is_told_to_who_asked_for_it_and_to_nobody_else(acme: World, receiver: Receiver) -> None:
@@ -178,7 +148,7 @@ async def test_a_notification_may_be_a_quarter_of_an_hour_late(acme: World, rece
 
 
 async def test_what_is_not_taken_or_too_much_is_lost_for_good(acme: World, receiver: Receiver) -> None:
-    receiver.status = 503
+    receiver.statuses = [503]
     await subscribe(acme, receiver, event="new")
     await acme.person()
     await until(lambda: told(acme)["failed"] == 1)

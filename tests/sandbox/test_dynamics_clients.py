@@ -1,7 +1,6 @@
 """Clients as their makers publish them, against the stand-in behind a real port."""
 
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -31,6 +30,7 @@ from app.sandbox.dynamics import Dynamics
 from app.sandbox.people import people
 from tests.processes import free_port
 from tests.sandbox.dynamics_world import label
+from tests.sandbox.installed import node_package
 from tests.sandbox.loopback import PATIENCE_S, served
 
 PEOPLE, CONTACTS = 200, 150
@@ -251,18 +251,7 @@ const failure = async (work) => { try { await work; return null; } catch (fault)
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    """A folder in which Node.js finds the client; kept for the next run."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node.js and npm are not installed here")
-    assert request.config.cache is not None
-    folder = Path(request.config.cache.mkdir("node-dynamics"))
-    if not (folder / "node_modules" / "dynamics-web-api").exists():
-        (folder / "package.json").write_text("{}", encoding="utf-8")
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", NODE_CLIENT]
-        ended = subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False)
-        if ended.returncode:
-            pytest.skip(f"npm cannot install {NODE_CLIENT} here")
-    return folder
+    return node_package(request, "node-dynamics", NODE_CLIENT)
 
 
 def test_dynamics_web_api_makes_every_call_that_a_sync_needs(crm: Dynamics, url: str, node: Path) -> None:

@@ -1,7 +1,6 @@
 """The official clients of HubSpot, as they are published, with nothing set but where it is, against a live stand-in."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from hubspot.utils.signature import Signature
 from app.sandbox.hubspot import Hubspot, webhooks
 from app.sandbox.people import people
 from app.sandbox.server import build
+from tests.sandbox.installed import node_package
 from tests.sandbox.loopback import served
 
 PEOPLE = 230
-INSTALLING_S = 120
 FIT = {
     "name": "lead_score_fit", "label": "Lead score: Fit", "type": "number", "fieldType": "number",
     "groupName": "contactinformation",
@@ -214,21 +213,7 @@ const told = {};
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    """A folder with the client in it; kept for the next run."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node.js and npm are not installed here")
-    assert request.config.cache is not None
-    folder = Path(request.config.cache.mkdir("node-hubspot"))
-    done = folder / "done"
-    if not done.exists():
-        (folder / "package.json").write_text("{}", encoding="utf-8")
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", NODE_CLIENT]
-        try:
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALLING_S)
-        except (subprocess.SubprocessError, OSError):
-            pytest.skip(f"{NODE_CLIENT} cannot be installed here")
-        done.touch()
-    return folder
+    return node_package(request, "node-hubspot", NODE_CLIENT)
 
 
 def test_the_official_node_client_makes_the_calls_that_a_sync_needs(acme: Live, node: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.sandbox.hubspot.sorted_rows import SortedRows
 from tests.sandbox.hubspot_account import CONTACTS, Account, Json, ids, where
 
 T0 = 1_790_846_100_301
@@ -174,21 +173,3 @@ async def test_additional_addresses_are_found_apart(acme: Account) -> None:
 )  # fmt: skip
 async def test_a_search_that_cannot_be_is_refused(acme: Account, body: Json) -> None:
     assert "VALIDATION_ERROR" == (await acme.fault("POST", f"{CONTACTS}/search", body))["category"]
-
-
-def test_sorted_rows_are_found_and_counted_through_many_chunks() -> None:
-    rows, kept = SortedRows(), {(number * 7_919 % 10_007, number) for number in range(6_000)}
-    for row in kept:
-        rows.add(row)
-    for row in sorted(kept)[1_000:4_500:3]:
-        rows.remove(row)
-        kept.remove(row)
-
-    ordered = sorted(kept)
-
-    assert [number for _, number in ordered] == list(rows.ids(0, len(rows)))
-    assert [number for _, number in ordered[2_990:3_010]] == list(rows.ids(2_990, 3_010))
-    assert [0, 2_500, len(kept)] == [rows.below(row) for row in ((-1, 0), ordered[2_500], (10**9, 0))]
-    for row in ordered:
-        rows.remove(row)
-    assert (0, []) == (len(rows), list(rows.ids(0, 10)))

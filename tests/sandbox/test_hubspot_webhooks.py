@@ -1,57 +1,20 @@
 """What the stand-in HubSpot tells by webhook, over HTTP to a server here, how it signs it and tries again."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 
 from tests.sandbox.hubspot_account import CONTACTS, Account, Json
-
-PATIENCE_S = 10.0
-
-
-@dataclass
-class Receiver:
-    """Answers each delivery with the next of `statuses`, then 200."""
-
-    url: str = ""
-    statuses: list[int] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    heads: list[dict[str, str]] = field(default_factory=list)
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
-        self.heads.append(dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line))
-        self.bodies.append(await reader.readexactly(int(fields["content-length"])))
-        status = self.statuses.pop(0) if self.statuses else 200
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        writer.close()
-
-    @property
-    def got(self) -> list[Json]:
-        """All events, of all deliveries."""
-        return [event for body in self.bodies for event in orjson.loads(body)]
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0)
-    async with server:
-        receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?crm=1"
-        yield receiver
+from tests.sandbox.receiver import Receiver, receiving, until
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
+    async with receiving("/hook?crm=1") as made:
         yield made
 
 
@@ -78,16 +41,15 @@ def waiting(acme: Account) -> int:
     return int(acme.crm.state()["webhooks"]["waiting"])
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.005)
+def events(receiver: Receiver) -> list[Json]:
+    """Of all deliveries."""
+    return [event for body in receiver.got for event in body]
 
 
 async def told(receiver: Receiver, count: int) -> list[Json]:
-    await until(lambda: len(receiver.got) >= count)
-    assert count == len(receiver.got)
-    return receiver.got
+    await until(lambda: len(events(receiver)) >= count)
+    assert count == len(events(receiver))
+    return events(receiver)
 
 
 async def failed(acme: Account, count: int) -> None:
@@ -177,8 +139,8 @@ async def test_a_delivery_that_fails_is_tried_again_for_a_day(acme: Account, rec
         acme.later(360 * 60)
     await until(lambda: waiting(acme) == 0)
 
-    assert list(range(11)) == [event["attemptNumber"] for event in receiver.got]
-    assert {100} == {event["eventId"] for event in receiver.got}
+    assert list(range(11)) == [event["attemptNumber"] for event in events(receiver)]
+    assert {100} == {event["eventId"] for event in events(receiver)}
 
 
 async def test_events_come_twice_late_in_another_order_or_never(acme: Account, receiver: Receiver) -> None:

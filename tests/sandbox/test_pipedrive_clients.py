@@ -1,7 +1,6 @@
 """Clients of Pipedrive as their makers publish them, with nothing set but where it is, against a live stand-in."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,12 +17,12 @@ from pypipedrive.api import V1
 from app.sandbox.people import people
 from app.sandbox.pipedrive import Pipedrive
 from app.sandbox.server import build
+from tests.sandbox.installed import node_package, python_package
 from tests.sandbox.loopback import served
 
 Json = Any  # Any: whatever JSON can say
 
 PEOPLE = 230
-INSTALLING_S = 120
 
 
 @dataclass
@@ -140,26 +139,9 @@ const oauth = new v2.OAuth2Configuration({
 """
 
 
-def kept(request: pytest.FixtureRequest, name: str, *command: str) -> Path:
-    """A folder into which this command has installed something; kept for the next run."""
-    assert request.config.cache is not None
-    folder = Path(request.config.cache.mkdir(name))
-    done = folder / "done"
-    if not done.exists():
-        (folder / "package.json").write_text("{}", encoding="utf-8")
-        try:
-            subprocess.run([*command], cwd=folder, check=True, capture_output=True, timeout=INSTALLING_S)
-        except (subprocess.SubprocessError, OSError):
-            pytest.skip(f"{command[-1]} cannot be installed here")
-        done.touch()
-    return folder
-
-
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node.js and npm are not installed here")
-    return kept(request, "node-pipedrive", "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", NODE_CLIENT)
+    return node_package(request, "node-pipedrive", NODE_CLIENT)
 
 
 def test_the_official_node_client_makes_every_call_that_a_sync_needs(acme: Live, node: Path) -> None:
@@ -190,8 +172,7 @@ tap_pipedrive.cli.main()
 
 @pytest.fixture
 def tap(request: pytest.FixtureRequest) -> Path:
-    # In a folder of its own: it needs a version of jsonschema that is years older than ours.
-    return kept(request, "tap-pipedrive", sys.executable, "-m", "pip", "install", "-q", "--target", ".", TAP)
+    return python_package(request, "tap-pipedrive", TAP)
 
 
 def test_the_singer_tap_discovers_and_reads_persons_and_activities(acme: Live, tap: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,6 +21,7 @@ from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceR
 from app import clock
 from app.sandbox.people import people
 from app.sandbox.salesforce import Salesforce
+from tests.sandbox.installed import node_package
 from tests.sandbox.loopback import served
 from tests.sandbox.salesforce_world import field
 
@@ -238,18 +238,7 @@ const oauth2 = { loginUrl: told.url, clientId: told.client_id, clientSecret: tol
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    """A folder in which Node.js finds jsforce; kept for the next run."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node.js and npm are not installed here")
-    assert request.config.cache is not None
-    folder = Path(request.config.cache.mkdir("jsforce"))
-    if not (folder / "node_modules" / "jsforce").exists():
-        (folder / "package.json").write_text("{}", encoding="utf-8")
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", JSFORCE]
-        ended = subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False)
-        if ended.returncode:
-            pytest.skip(f"npm cannot install {JSFORCE} here")
-    return folder
+    return node_package(request, "jsforce", JSFORCE)
 
 
 async def test_jsforce_works(crm: Salesforce, url: str, node: Path) -> None:

@@ -3,11 +3,10 @@
 Source: "Authentication" and "Copper OAuth2.0 Flow". The body of a 401 is not documented.
 """
 
-import hmac
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlencode
 
+from app.sandbox import oauth
 from app.sandbox.copper.account import HUMAN, INTEGRATION, RESTRICTED, Account
 from app.sandbox.copper.wire import Caller, Json, Refused
 
@@ -72,14 +71,12 @@ class Access:
             raise _refused("invalid_scope", f"response_type is code and scope is {SCOPE}")
         code = self._account.secret(f"code {self._account.next_id('code')}")
         self._codes[code] = Code(redirect_uri, self._account.now() + _CODE_LIFETIME_S)
-        given = {"code": code, **({"state": query["state"]} if "state" in query else {})}
-        return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(given)}"
+        return oauth.sent_back(redirect_uri, code, query)
 
     def token(self, form: Mapping[str, str]) -> Json:
         """Exchange a code; the secret is in the form. Raises Refused (400, 401)."""
-        # As bytes, since a digest of text is compared for ASCII only.
-        given = form.get("client_secret", "").encode()
-        if form.get("client_id") != self.client_id or not hmac.compare_digest(given, self.client_secret.encode()):
+        given = form.get("client_secret", "")
+        if form.get("client_id") != self.client_id or not oauth.is_same_secret(given, self.client_secret):
             raise _refused("invalid_client", "the client is not known", 401)
         if form.get("grant_type") != "authorization_code":
             raise _refused("unsupported_grant_type", "grant_type is authorization_code")

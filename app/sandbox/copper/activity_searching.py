@@ -49,7 +49,7 @@ def _page(account: Account, call: Call, asked: Json, rows: searching.Rows, quest
         order = index.orders["activity_date"]
         start, stop = order.between(low, high)
         total = stop - start
-        numbers = order.ids(max(start, stop - rows.stop), stop - rows.start)[::-1]
+        numbers = list(order.ids(max(start, stop - rows.stop), stop - rows.start))[::-1]
     else:
         found, total = index.found(key, look)
         numbers = found[rows.start : rows.stop]

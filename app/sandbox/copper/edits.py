@@ -1,25 +1,23 @@
 """What somebody who works in Copper does, for `POST /_sandbox/edit`."""
 
-from collections.abc import Callable
-from typing import Any
-
 from app.sandbox import controls
 from app.sandbox.copper import activities, activity_types, definitions, leads, people, people_calls, showing
 from app.sandbox.copper.access import Access
 from app.sandbox.copper.account import HUMAN, Account
 from app.sandbox.copper.records import Definition
 from app.sandbox.copper.wire import Caller, Json, Refused
+from app.sandbox.edits import Act, carry_out, number_of
 
 _PERSON_AT_WORK = Caller(HUMAN, is_api=False)
 
 
 class Edits:
-    """`{"do": ..., "object": ..., "id": ..., "values": {...}}`; the reply holds what was made or changed."""
+    """By what is done and to what."""
 
     def __init__(self, account: Account, access: Access) -> None:
         self._account = account
         self._access = access
-        self._known: dict[tuple[str, str], Callable[[Any, Json], Json]] = {  # Any: the id, as it came
+        self._known: dict[tuple[str, str], Act] = {
             ("create", "person"): self._create_person,
             ("change", "person"): self._change_person,
             ("delete", "person"): self._delete_person,
@@ -43,61 +41,53 @@ class Edits:
 
     def carry_out(self, body: Json) -> Json:
         """Raises controls.Refused."""
-        what = (body.get("do"), body.get("object"))
-        values = body.get("values", {})
-        known = [f"{do} {entity}" for do, entity in self._known]
-        if not all(isinstance(part, str) for part in what) or what not in self._known or not isinstance(values, dict):
-            raise controls.Refused(f"an edit has do, object, id and values; there are: {', '.join(known)}")
-        try:
-            return self._known[(str(what[0]), str(what[1]))](body.get("id"), values)
-        except Refused as fault:
-            raise controls.Refused(str(fault)) from None
+        return carry_out(self._known, body, Refused)
 
     def _create_person(self, _: object, values: Json) -> Json:
         return showing.row(self._account, people.create(self._account, _PERSON_AT_WORK, values))
 
     def _change_person(self, number: object, values: Json) -> Json:
-        return showing.row(self._account, people.change(self._account, _PERSON_AT_WORK, _number(number), values))
+        return showing.row(self._account, people.change(self._account, _PERSON_AT_WORK, number_of(number), values))
 
     def _delete_person(self, number: object, _: Json) -> Json:
-        return people.delete(self._account, _PERSON_AT_WORK, _number(number))
+        return people.delete(self._account, _PERSON_AT_WORK, number_of(number))
 
     def _merge(self, number: object, values: Json) -> Json:
-        into = people.merge(self._account, _PERSON_AT_WORK, _number(number), _number(values.get("into")))
+        into = people.merge(self._account, _PERSON_AT_WORK, number_of(number), number_of(values.get("into")))
         return showing.row(self._account, into)
 
     def _create_lead(self, _: object, values: Json) -> Json:
         return showing.row(self._account, leads.create(self._account, _PERSON_AT_WORK, values))
 
     def _change_lead(self, number: object, values: Json) -> Json:
-        return showing.row(self._account, leads.change(self._account, _PERSON_AT_WORK, _number(number), values))
+        return showing.row(self._account, leads.change(self._account, _PERSON_AT_WORK, number_of(number), values))
 
     def _delete_lead(self, number: object, _: Json) -> Json:
-        return leads.delete(self._account, _PERSON_AT_WORK, _number(number))
+        return leads.delete(self._account, _PERSON_AT_WORK, number_of(number))
 
     def _convert(self, number: object, values: Json) -> Json:
         """`values` are the `details` of the call: person, company and opportunity, each with a name."""
-        return people_calls.converted(self._account, _PERSON_AT_WORK, _number(number), {"details": values})
+        return people_calls.converted(self._account, _PERSON_AT_WORK, number_of(number), {"details": values})
 
     def _log(self, _: object, values: Json) -> Json:
         return showing.activity(activities.create(self._account, _PERSON_AT_WORK, values))
 
     def _change_activity(self, number: object, values: Json) -> Json:
-        return showing.activity(activities.edit(self._account, _PERSON_AT_WORK, _number(number), values))
+        return showing.activity(activities.edit(self._account, _PERSON_AT_WORK, number_of(number), values))
 
     def _delete_activity(self, number: object, _: Json) -> Json:
-        return activities.remove(self._account, _PERSON_AT_WORK, _number(number))
+        return activities.remove(self._account, _PERSON_AT_WORK, number_of(number))
 
     def _create_type(self, _: object, values: Json) -> Json:
         kind = activity_types.make(self._account, values)
         return {"id": kind.id, "category": kind.category, "name": kind.name}
 
     def _disable_type(self, number: object, _: Json) -> Json:
-        return activity_types.disable(self._account, _number(number))
+        return activity_types.disable(self._account, number_of(number))
 
     def _create_opportunity(self, _: object, values: Json) -> Json:
         """`name`, and `primary_contact_id` of a person who is there."""
-        contact = people.known(self._account, _PERSON_AT_WORK, _number(values.get("primary_contact_id")))
+        contact = people.known(self._account, _PERSON_AT_WORK, number_of(values.get("primary_contact_id")))
         made = self._account.opportunity(str(values.get("name") or contact.name), contact)
         return {"id": made.id, "name": made.name, "primary_contact_id": contact.id}
 
@@ -111,13 +101,13 @@ class Edits:
         return definitions.remove(self._account, self._field(number))
 
     def _field(self, number: object) -> Definition:
-        found = self._account.definitions.get(_number(number))
+        found = self._account.definitions.get(number_of(number))
         if found is None:
             raise controls.Refused("there is no such custom field")
         return found
 
     def _delete_hook(self, number: object, _: Json) -> Json:
-        if self._account.hooks.pop(_number(number), None) is None:
+        if self._account.hooks.pop(number_of(number), None) is None:
             raise controls.Refused("there is no such webhook")
         return {"id": number}
 
@@ -125,9 +115,3 @@ class Edits:
         """The id is the key, or the access token."""
         self._access.revoke(str(key))
         return {"id": key}
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise controls.Refused("the id of this is a number")
-    return value

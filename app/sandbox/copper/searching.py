@@ -80,9 +80,9 @@ def search(account: Account, call: Call, table: Table[Record], kind: str) -> Fou
         start, stop = order.between(*_bounds(asked, sort_by))
         total = stop - start
         if is_down:
-            ids = order.ids(max(start, stop - rows.stop), stop - rows.start)[::-1]
+            ids = list(order.ids(max(start, stop - rows.stop), stop - rows.start))[::-1]
         else:
-            ids = order.ids(start + rows.start, min(start + rows.stop, stop))
+            ids = list(order.ids(start + rows.start, min(start + rows.stop, stop)))
     else:
         # An age counts from now: the same question is another one a second later.
         now = account.now() if "age" in asked else 0
@@ -105,7 +105,7 @@ def _look(
         numbers = list(index.rows)
     else:
         by = "date_modified" if asked.keys() & _BOUNDS["date_modified"] else "date_created"
-        numbers = index.orders[by].ids(*index.orders[by].between(*_bounds(asked, by)))
+        numbers = list(index.orders[by].ids(*index.orders[by].between(*_bounds(asked, by))))
     tests = filters.tests(account, asked)
     matching = [one for one in (index.rows[number] for number in numbers) if all(test(one) for test in tests)]
     sorting, is_down = _SORTINGS[sort[0]], sort[1]

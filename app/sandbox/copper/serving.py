@@ -1,7 +1,7 @@
 """The web app: signing in, limits and faults around each call, and the errors of what is refused."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import controls
+from app.sandbox import controls, web
 from app.sandbox.copper.access import SCOPE, Access, unauthorized
 from app.sandbox.copper.account import INTEGRATION, RESTRICTED, Account
 from app.sandbox.copper.calls import ENDPOINTS, PREFIX, Endpoint
@@ -94,11 +94,8 @@ class Copper:
 
     def _routes(self) -> list[Route]:
         edits = Edits(self.account, self.access)
-        paths: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
-        for endpoint in ENDPOINTS:
-            paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method] = self._handled(endpoint)
         return [
-            *(Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()),
+            *web.routes((one.method, PREFIX + one.path, self._handled(one)) for one in ENDPOINTS),
             Route("/oauth/authorize", self._authorize, methods=["GET"]),
             Route("/oauth/token", self._token, methods=["POST"]),
             *controls.routes(self.faults, self.clock, self.state, edits.carry_out),
@@ -106,7 +103,7 @@ class Copper:
 
     # --- The API ------------------------------------------------------------------------------------------------------
 
-    def _handled(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def _handled(self, endpoint: Endpoint) -> web.Handler:
         name = f"{endpoint.method} {endpoint.path}"
 
         async def handle(request: Request) -> Response:
@@ -160,15 +157,6 @@ class Copper:
             return _json(fault.body, fault.status)
 
 
-def _by_method(
-    handlers: dict[str, Callable[[Request], Awaitable[Response]]],
-) -> Callable[[Request], Awaitable[Response]]:
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return handle
-
-
 async def _call(request: Request, caller: Caller) -> Call:
     raw = await _body(request)
     try:
@@ -179,12 +167,10 @@ async def _call(request: Request, caller: Caller) -> Call:
 
 
 async def _body(request: Request) -> bytes:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > _MOST_BYTES:
-            raise Refused(413, "The body is over 1 MB")
-    return bytes(raw)
+    raw = await web.read(request, _MOST_BYTES)
+    if raw is None:
+        raise Refused(413, "The body is over 1 MB")
+    return raw
 
 
 def _json(body: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:  # Any: JSON

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from app.sandbox.copper.orders import Order
+from app.sandbox.orders import CountedOrder
 
 _REMEMBERED = 4
 
@@ -28,7 +28,7 @@ class Index(Generic[Record]):
         shown: Callable[[Record], bool],
     ) -> None:
         self.rows: dict[int, Record] = {}
-        self.orders = {name: Order() for name in sortings}
+        self.orders = {name: CountedOrder() for name in sortings}
         self._sortings = sortings
         self._addresses = addresses
         self._shown = shown

@@ -8,9 +8,10 @@ from typing import Any
 from app.sandbox.dynamics.columns import CHOICES, LOOKUPS, NUMBERS, Column, Table
 from app.sandbox.dynamics.odata import Among, Both, Compare, Condition, Either, Literal, Match, Not
 from app.sandbox.dynamics.org import Org
-from app.sandbox.dynamics.rows import Rows, folded
+from app.sandbox.dynamics.rows import Rows
 from app.sandbox.dynamics.values import edm
 from app.sandbox.dynamics.wire import Ref, Refusal, Row, day, guid, instant, no_property, query_fault
+from app.sandbox.indexes import folded
 
 Holds = Callable[[Row], bool]
 Read = Callable[[Row], Any]

@@ -4,107 +4,70 @@ A step of the asynchronous kind tells once. 502, 503 and 504 get one more try; w
 failed system job, and is not told again.
 """
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import httpx
 import orjson
 
+from app.sandbox import delivery
+from app.sandbox.delivery import Attempt
 from app.sandbox.dynamics.columns import CHOICES, Table
 from app.sandbox.dynamics.org import ORGANIZATION, Event, Org
 from app.sandbox.dynamics.wire import Json, Ref, Row
+from app.sandbox.oauth import with_query
 
 _PATIENCE_S = 60.0
 _AGAIN = (502, 503, 504)
-_RETRY_AFTER = timedelta(seconds=30)
+_WAITS = (timedelta(seconds=30),)
 _LARGEST = 256 * 1_024
-_MOST_WAITING = 100_000
-_LOOK_AGAIN_S = 0.05
-"""How soon it is seen that somebody moved the stand-in's clock, or let go of what was held."""
 _WEBHOOK, _ASYNCHRONOUS = 8, 1
 _KEY, _HEADER, _QUERY = 4, 5, 6
 _CONTRACTS = "http://schemas.microsoft.com/xrm/2011/Contracts"
 
 
 class _Step(NamedTuple):
+    id: str
+    """Of its endpoint."""
     name: str
     endpoint: Row
 
 
-@dataclass
-class _Message:
-    step: _Step
+class _Message(NamedTuple):
     headers: dict[str, str]
     body: bytes
-    due_at: datetime
-    is_retry: bool = field(default=False)
 
 
-class Delivery:
-    """Runs in the event loop that serves the stand-in, as long as something waits."""
-
+class Delivery(delivery.Delivery[_Step]):
     def __init__(self, org: Org) -> None:
+        super().__init__(org.clock, org.faults, _PATIENCE_S)
         self._org = org
-        self._waiting: list[_Message] = []
-        self._task: asyncio.Task[None] | None = None
-        self.delivered = 0
-        self.failed = 0
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
 
     def wake(self) -> None:
         """Tell what was written since, while other calls are answered."""
         events, self._org.events = self._org.events, []
         if not events or not self._org.rows("sdkmessageprocessingstep").by_id:
             return
-        faults = self._org.faults
         for event in events:
             for step in self._listening(event):
-                message = self._message(step, event)
-                if not faults.lose_webhooks:
-                    self._waiting += [message] * (2 if faults.duplicate_webhooks else 1)
-        del self._waiting[:-_MOST_WAITING]
-        loop = asyncio.get_running_loop()
-        if self._waiting and (self._task is None or self._task.done() or self._task.get_loop() is not loop):
-            self._task = loop.create_task(self._run())
+                self.add(step, self._message(event))
+        self.start()
 
-    async def _run(self) -> None:
-        while self._waiting:
-            async with httpx.AsyncClient(timeout=_PATIENCE_S, trust_env=False) as http:
-                while self._waiting:
-                    due = self._due()
-                    for message in due:
-                        self._waiting.remove(message)
-                        await self._tell(http, message)
-                    if not due:
-                        await asyncio.sleep(_LOOK_AGAIN_S)
-
-    def _due(self) -> list[_Message]:
-        faults, now = self._org.faults, self._org.now()
-        due = [] if faults.hold_webhooks else [one for one in self._waiting if one.due_at <= now]
-        return list(reversed(due)) if faults.reverse_webhooks else due
-
-    async def _tell(self, http: httpx.AsyncClient, message: _Message) -> None:
-        status = await _sent(http, message)
-        if status is not None and 200 <= status < 300:
-            self.delivered += 1
-        elif status in _AGAIN and not message.is_retry:
-            due_at = self._org.now() + _RETRY_AFTER
-            self._waiting.append(_Message(message.step, message.headers, message.body, due_at, is_retry=True))
-        else:
-            self.failed += 1
-            said = f"The webhook was answered {status}." if status is not None else "The webhook was not answered."
-            job: Row = {"name": message.step.name, "message": said, "statecode": 3, "statuscode": 31}
-            self._org.put("asyncoperation", job)
+    async def deliver(self, http: httpx.AsyncClient, chosen: list[Attempt[_Step]]) -> None:
+        for attempt in chosen:
+            step, message = attempt.receiver, attempt.message
+            url, headers = _addressed(step.endpoint)
+            status = await self.post(http, url, message.body, message.headers | headers)
+            if delivery.is_success(status):
+                self.delivered += 1
+            elif status not in _AGAIN or not self.try_again(attempt, _WAITS):
+                self.failed += 1
+                said = f"The webhook was answered {status}." if status is not None else "The webhook was not answered."
+                job: Row = {"name": step.name, "message": said, "statecode": 3, "statuscode": 31}
+                self._org.put("asyncoperation", job)
 
     # --- who is told what ---------------------------------------------------------------------------------------------
 
@@ -120,9 +83,9 @@ class Delivery:
                 continue
             wanted = {name.strip() for name in row.get("filteringattributes", "").split(",")} - {""}
             if event.message != "Update" or not wanted or wanted & event.changed.keys():
-                yield _Step(row.get("name", ""), endpoint)
+                yield _Step(row["eventhandler"].id, row.get("name", ""), endpoint)
 
-    def _message(self, step: _Step, event: Event) -> _Message:
+    def _message(self, event: Event) -> _Message:
         of = self._org.tables[event.table]
         correlation = str(uuid4())
         body = _context(of, event, correlation)
@@ -138,7 +101,7 @@ class Delivery:
             headers["x-ms-dynamics-msg-size-exceeded"] = "true"
             left_out = ("InputParameters", "PreEntityImages", "PostEntityImages", "ParentContext")
             raw = _escaped({name: value for name, value in body.items() if name not in left_out})
-        return _Message(step, headers, raw, self._org.now())
+        return _Message(headers, raw)
 
 
 def _context(of: Table, event: Event, correlation: str) -> Json:
@@ -202,24 +165,14 @@ def _escaped(body: Json) -> bytes:
     return orjson.dumps(body).replace(b"/", rb"\/")
 
 
-async def _sent(http: httpx.AsyncClient, message: _Message) -> int | None:
-    """The status that came back; None if nothing did."""
-    endpoint = message.step.endpoint
+def _addressed(endpoint: Row) -> tuple[str, dict[str, str]]:
+    """Where it is, and the headers by which it knows us."""
     url, auth, kind = str(endpoint.get("url", "")), str(endpoint.get("authvalue", "")), endpoint.get("authtype")
-    headers = dict(message.headers)
     if kind == _KEY:
-        url += f"{'&' if '?' in url else '?'}{urlencode({'code': auth})}"
+        url = with_query(url, {"code": auth})
     elif kind == _QUERY:
-        url += f"{'&' if '?' in url else '?'}{urlencode(_settings(auth))}"
-    elif kind == _HEADER:
-        headers |= _settings(auth)
-    with suppress(httpx.HTTPError, httpx.InvalidURL, ValueError):
-        # What is answered is not read: nothing but its status counts.
-        request = http.build_request("POST", url, content=message.body, headers=headers)
-        answer = await http.send(request, stream=True)
-        await answer.aclose()
-        return answer.status_code
-    return None
+        url = with_query(url, _settings(auth))
+    return url, _settings(auth) if kind == _HEADER else {}
 
 
 def _settings(text: str) -> dict[str, str]:

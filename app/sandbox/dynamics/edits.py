@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from app.sandbox.controls import Refused
 from app.sandbox.dynamics import actions, making
@@ -12,6 +11,7 @@ from app.sandbox.dynamics.org import ADMIN, INTEGRATION, SALES, SYSTEM, Org
 from app.sandbox.dynamics.tables import PEOPLE
 from app.sandbox.dynamics.wire import Json, Ref, Refusal, guid, stamp
 from app.sandbox.dynamics.writing import Transaction
+from app.sandbox.edits import fields_of, text_of, user_of
 
 _USERS = {"admin": ADMIN, "sales": SALES, "system": SYSTEM, "us": INTEGRATION}
 _TO, _REQUIRED = 2, 5
@@ -40,12 +40,12 @@ def edit(org: Org, body: Json) -> Json:
 
 
 def _create(transaction: Transaction, body: Json) -> Json:
-    return {"id": transaction.create(_table(transaction.org, body), _fields(body))}
+    return {"id": transaction.create(_table(transaction.org, body), fields_of(body))}
 
 
 def _change(transaction: Transaction, body: Json) -> Json:
     of, id_ = _found(transaction.org, body)
-    transaction.update(of, id_, _fields(body))
+    transaction.update(of, id_, fields_of(body))
     return {"id": id_}
 
 
@@ -58,7 +58,7 @@ def _delete(transaction: Transaction, body: Json) -> Json:
 def _merge(transaction: Transaction, body: Json) -> Json:
     of, winner = _found(transaction.org, body)
     other, loser = _found(transaction.org, {**body, "id": body.get("loser")})
-    actions.merge(transaction, Ref(of.name, winner), Ref(other.name, loser), _fields(body))
+    actions.merge(transaction, Ref(of.name, winner), Ref(other.name, loser), fields_of(body))
     return {"id": winner}
 
 
@@ -78,7 +78,7 @@ def _log(transaction: Transaction, body: Json) -> Json:
     people = [_person(transaction.org, one) for one in ids] if isinstance(ids, list) else []
     if not people:
         raise Refused("ids are those of people")
-    values: Json = {"subject": "Call", **_DONE[name], **_fields(body)}
+    values: Json = {"subject": "Call", **_DONE[name], **fields_of(body)}
     if not any(key.startswith("regardingobjectid") for key in values):
         values[f"regardingobjectid_{people[0].table}_{name}@odata.bind"] = _address(transaction.org, people[0])
     if name != "task":
@@ -99,11 +99,11 @@ def _log(transaction: Transaction, body: Json) -> Json:
 def _column(transaction: Transaction, body: Json) -> Json:
     """An admin makes a column by hand: `name`, `type`, and what else the metadata has in `fields`; `options` labels."""
     org, of = transaction.org, _table(transaction.org, body)
-    name, type_ = _text(body, "name"), _text(body, "type")
+    name, type_ = text_of(body, "name"), text_of(body, "type")
     said: Json = {
         "@odata.type": f"Microsoft.Dynamics.CRM.{type_}AttributeMetadata",
         "SchemaName": name,
-        "DisplayName": _label(org, _text({"label": name, **body}, "label")),
+        "DisplayName": _label(org, text_of({"label": name, **body}, "label")),
     }
     if type_ == "Boolean":
         said["OptionSet"] = {"TrueOption": {"Label": _label(org, "Yes")}, "FalseOption": {"Label": _label(org, "No")}}
@@ -112,13 +112,13 @@ def _column(transaction: Transaction, body: Json) -> Json:
         if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
             raise Refused("options are labels")
         said["OptionSet"] = {"Options": [{"Label": _label(org, one)} for one in options]}
-    column = making.read_column(org, of, {**said, **_fields(body)})
+    column = making.read_column(org, of, {**said, **fields_of(body)})
     making.add_column(org, of, column)
     return {"id": column.metadata_id, "name": column.name}
 
 
 def _remove_column(transaction: Transaction, body: Json) -> Json:
-    of, name = _table(transaction.org, body), _text(body, "name")
+    of, name = _table(transaction.org, body), text_of(body, "name")
     column = of.columns.get(name)
     if column is None:
         raise Refused(f"there is no column {name}")
@@ -133,7 +133,7 @@ def _late(transaction: Transaction, body: Json) -> Json:
         raise Refused("seconds is a whole number up to a million")
     of, id_ = _found(transaction.org, body)
     transaction.at = stamp(transaction.org.now() - timedelta(seconds=seconds))
-    transaction.update(of, id_, _fields(body))
+    transaction.update(of, id_, fields_of(body))
     return {"id": id_}
 
 
@@ -144,28 +144,11 @@ _ACTS: Mapping[str, Callable[[Transaction, Json], Json]] = {
 
 
 def _user(body: Json) -> str:
-    by = body.get("by", "sales")
-    if not isinstance(by, str) or by not in _USERS:
-        raise Refused(f"by is one of {', '.join(_USERS)}")
-    return _USERS[by]
-
-
-def _text(body: Json, name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise Refused(f"{name} is a text")
-    return value
-
-
-def _fields(body: Json) -> dict[str, Any]:  # Any: JSON
-    fields = body.get("fields", {})
-    if not isinstance(fields, dict):
-        raise Refused("fields is an object")
-    return fields
+    return user_of(body, _USERS)
 
 
 def _table(org: Org, body: Json) -> Table:
-    found = org.by_name(_text({"object": "contact", **body}, "object"))
+    found = org.by_name(text_of({"object": "contact", **body}, "object"))
     if found is None:
         raise Refused("object is no table")
     return found

@@ -3,23 +3,18 @@
 Source: "Use OAuth authentication with Microsoft Dataverse", and the error codes of Microsoft Entra.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 from uuid import uuid4
 
-import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from app.sandbox import oauth
 from app.sandbox.dynamics.certificate import Certificate
 from app.sandbox.dynamics.org import Org
 from app.sandbox.dynamics.wire import Json
@@ -142,8 +137,7 @@ class Login:
         code = f"0.A{secrets.token_urlsafe(40)}"
         gives_refresh = "offline_access" in query.get("scope", "").split()
         self._codes[code] = _Code(uri, query.get("code_challenge", ""), self._org.now(), gives_refresh)
-        answer = {"code": code} | ({"state": query["state"]} if "state" in query else {})
-        return f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"
+        return oauth.sent_back(uri, code, query)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -169,7 +163,7 @@ class Login:
         if self._org.faults.secret_expired:
             description = f"The provided client secret keys for app '{client_id}' are expired."
             raise self._refused(401, "invalid_client", 7000222, description)
-        if not hmac.compare_digest(form.get("client_secret", "").encode(), self.client_secret.encode()):
+        if not oauth.is_same_secret(form.get("client_secret", ""), self.client_secret):
             description = (
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
                 f"value, not the client secret ID, for a secret added to app '{client_id}'."
@@ -190,12 +184,14 @@ class Login:
     def _check_assertion(self, assertion: str, place: str, *, is_v1: bool) -> None:
         signed, _, signature = assertion.rpartition(".")
         heading, _, claims = signed.partition(".")
-        said, about = _part(claims), _part(heading)
+        said, about = oauth.parsed(claims), oauth.parsed(heading)
         # Some clients fill the digest up with `=`.
         named = {str(about[name]).rstrip("=") for name in ("x5t", "x5t#S256") if name in about}
         is_named = bool(named & {self.certificate.thumbprint, self.certificate.sha256})
         try:
-            self.certificate.public_key.verify(_decoded(signature), signed.encode(), _padding(about), hashes.SHA256())
+            self.certificate.public_key.verify(
+                oauth.decoded(signature), signed.encode(), _padding(about), hashes.SHA256()
+            )
         except InvalidSignature:
             is_named = False
         if not is_named:
@@ -217,8 +213,7 @@ class Login:
             or code.redirect_uri != form.get("redirect_uri")
         ):
             raise self._refused(400, "invalid_grant", 70008, "The provided authorization code has expired.")
-        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        if code.challenge and base64.urlsafe_b64encode(digest).decode().rstrip("=") != code.challenge.rstrip("="):
+        if not oauth.is_proof(form.get("code_verifier", ""), code.challenge):
             raise self._refused(400, "invalid_grant", 501481, "The Code_Verifier does not match the code_challenge.")
         return self._new_refresh() if code.gives_refresh else None
 
@@ -255,18 +250,3 @@ def _padding(heading: Mapping[str, Any]) -> padding.AsymmetricPadding:  # Any: J
     if heading.get("alg") == "PS256":
         return padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     return padding.PKCS1v15()
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def _part(text: str) -> dict[str, Any]:  # Any: JSON
-    try:
-        part = orjson.loads(_decoded(text))
-    except orjson.JSONDecodeError:
-        return {}
-    return part if isinstance(part, dict) else {}

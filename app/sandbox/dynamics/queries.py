@@ -10,11 +10,10 @@ from app.sandbox.dynamics import conditions, expanding
 from app.sandbox.dynamics.columns import Column, Table
 from app.sandbox.dynamics.cookies import Cookies
 from app.sandbox.dynamics.odata import By, Condition, parse_filter, parse_order
-from app.sandbox.dynamics.orders import at_once
 from app.sandbox.dynamics.org import Org
-from app.sandbox.dynamics.rows import folded
 from app.sandbox.dynamics.showing import shower
 from app.sandbox.dynamics.wire import Call, Json, Reply, Row, query_fault
+from app.sandbox.indexes import folded
 
 MOST_ROWS = 5_000
 _MOST_COUNTED = 5_000
@@ -120,8 +119,8 @@ class Queries:
         for column in _SORTED:
             low = conditions.since(query.condition, column)
             if low:
-                return rows.orders[column].between(at_once(low))
-        return rows.orders["id"].between(None)
+                return rows.orders[column].ascending((low, ""))
+        return rows.orders["id"].ascending()
 
     def _holding(self, query: Query, rows: Iterable[Row]) -> Iterator[Row]:
         if query.condition is None:
@@ -136,10 +135,10 @@ class Queries:
             order = self._org.rows(query.of.name).orders[kept]
             low = conditions.since(query.condition, kept) if kept in _SORTED else ""
             if last is None:
-                return self._holding(query, order.between(at_once(low)))
+                return self._holding(query, order.ascending((low, "")))
             # What shares the last row's values, where these end in no id, is passed over: as it is with a real one.
             place = ("", str(last[0])) if kept == "id" else (last[0], str(last[1]) if len(last) > 1 else "~")
-            return self._holding(query, order.between(place, after=True))
+            return self._holding(query, order.ascending(place, after=True))
         rows = list(self._holding(query, self._candidates(query)))
         for one in reversed(sortings):
             keyed = [(_key(one.read(row)), row) for row in rows]

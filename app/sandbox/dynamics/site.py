@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import controls
+from app.sandbox import controls, web
 from app.sandbox.dynamics.api import Api
 from app.sandbox.dynamics.delivery import Delivery
 from app.sandbox.dynamics.edits import edit
@@ -81,7 +81,7 @@ class Site:
 
     async def _configuration(self, request: Request) -> Response:
         try:
-            return _json(self._login.configuration(request.path_params["tenant"], _base_url(request)))
+            return _json(self._login.configuration(request.path_params["tenant"], web.base_url(request)))
         except NotGiven as fault:
             return _json(fault.body, fault.status)
 
@@ -90,14 +90,14 @@ class Site:
         try:
             async with request.form() as form:
                 said = {name: value for name, value in form.items() if isinstance(value, str)}
-            given = self._login.token(request.path_params["tenant"], said, _base_url(request), is_v1=is_v1)
+            given = self._login.token(request.path_params["tenant"], said, web.base_url(request), is_v1=is_v1)
         except NotGiven as fault:
             return _json(fault.body, fault.status)
         return _json(given)
 
     async def _authorize(self, request: Request) -> Response:
         try:
-            back = self._login.authorize(request.path_params["tenant"], request.query_params, _base_url(request))
+            back = self._login.authorize(request.path_params["tenant"], request.query_params, web.base_url(request))
         except NotGiven as fault:
             return _json(fault.body, fault.status)
         return RedirectResponse(back, 302)
@@ -105,7 +105,7 @@ class Site:
     # --- the Web API --------------------------------------------------------------------------------------------------
 
     async def _data(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await web.read(request, _LARGEST)
         faults = self._org.faults
         self.requests += 1
         self.limits.running += 1
@@ -124,7 +124,7 @@ class Site:
             self.limits.running -= 1
 
     def _answer(self, request: Request, body: bytes | None) -> Reply:
-        base_url = _base_url(request)
+        base_url = web.base_url(request)
         if not self._login.check(_bearer(request.headers), base_url):
             where = f"https://login.microsoftonline.com/{self._login.tenant_id}/oauth2/authorize"
             said = f"Bearer authorization_uri={where}, resource_id={base_url}/"
@@ -169,23 +169,9 @@ class Site:
         return Response(orjson.dumps(reply.body), reply.status, {"Content-Type": _JSON, **headers})
 
 
-def _base_url(request: Request) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}".rstrip("/")
-
-
 def _bearer(headers: Mapping[str, str]) -> str:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
-
-
-async def _body(request: Request) -> bytes | None:
-    """None if it is too large."""
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size <= _LARGEST:
-            pieces.append(piece)
-    return b"".join(pieces) if size <= _LARGEST else None
 
 
 def _json(body: Json, status: int = 200) -> Response:

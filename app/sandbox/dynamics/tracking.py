@@ -12,7 +12,6 @@ from urllib.parse import quote, unquote
 from app.sandbox.dynamics import conditions
 from app.sandbox.dynamics.columns import Table
 from app.sandbox.dynamics.cookies import Cookies
-from app.sandbox.dynamics.orders import past
 from app.sandbox.dynamics.org import INTEGRATION, Org
 from app.sandbox.dynamics.queries import check_options, page_size
 from app.sandbox.dynamics.showing import Show, shower
@@ -53,14 +52,14 @@ class Tracking:
         if version is None:
             return None
         rows = self._org.rows(of.name)
-        changed = rows.orders["versionnumber"].between(past(version))
+        changed = rows.orders["versionnumber"].ascending((version, "~"))
         return sum(1 for _ in changed) + len(rows.deleted_since(version, self._org.version))
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _baseline(self, call: Call, of: Table, show: Show, place: Json) -> Reply:
         size = page_size(self._org, call)
-        rows = self._org.rows(of.name).orders["id"].between(("", place["last"]), after=True)
+        rows = self._org.rows(of.name).orders["id"].ascending(("", place["last"]), after=True)
         page = list(islice(rows, size + 1))
         columns = call.query.get("$select", "")
         context = f"{call.root}$metadata#{of.set_name}({columns})" if columns else f"{call.root}$metadata#{of.set_name}"
@@ -77,8 +76,8 @@ class Tracking:
         size = page_size(self._org, call)
         rows = self._org.rows(of.name)
         since, until = place["since"], place["until"]
-        low = past(since) if place["last"] == "" else past(place["last"])
-        changed: list[Row] = list(islice(rows.orders["versionnumber"].between(low, past(until)), size + 1))
+        low = (since if place["last"] == "" else place["last"], "~")
+        changed: list[Row] = list(islice(rows.orders["versionnumber"].ascending(low, (until, "~")), size + 1))
         body: Json = {"@odata.context": f"{call.root}$metadata#{of.set_name}/$delta"}
         body["value"] = [show(row) for row in changed[:size]]
         further = {**place, "page": place["page"] + 1}

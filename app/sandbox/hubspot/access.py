@@ -4,12 +4,11 @@ Source: the documentation of OAuth and of private apps, and the official clients
 endpoint refuses are those that people met. Refresh tokens are taken to live until the app is uninstalled.
 """
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import urlencode
 
+from app.sandbox import oauth
 from app.sandbox.hubspot.portal import ADMIN, PORTAL_ID, PRIVATE_APP, PUBLIC_APP, Portal
 from app.sandbox.hubspot.wire import Caller, Json, Refused, iso
 
@@ -101,16 +100,14 @@ class Access:
         code = self._portal.uuid(f"code {self._portal.next_id('code')}")
         granted = frozenset(scopes | optional & set(SCOPES))
         self._codes[code] = Code(redirect_uri, granted, self._portal.millis() + _CODE_LIFETIME_MS)
-        given = {"code": code, **({"state": query["state"]} if "state" in query else {})}
-        return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(given)}"
+        return oauth.sent_back(redirect_uri, code, query)
 
     def token(self, form: Mapping[str, str]) -> Json:
         """Exchange a code or a refresh token. Raises Refused (400)."""
         app = self._portal.apps[PUBLIC_APP]
         if form.get("client_id") != app.client_id:
             raise _bad("CLIENT_ID", "missing or unknown client id")
-        # As bytes, since a digest of text is compared for ASCII only.
-        if not hmac.compare_digest(form.get("client_secret", "").encode(), app.client_secret.encode()):
+        if not oauth.is_same_secret(form.get("client_secret", ""), app.client_secret):
             raise _bad("CLIENT_SECRET", "missing or invalid client secret")
         match form.get("grant_type"):
             case "authorization_code":

@@ -1,9 +1,9 @@
 """What somebody who works in HubSpot does, for `POST /_sandbox/edit`; histories and events say `CRM_UI`."""
 
 from collections.abc import Callable
-from typing import Any
 
 from app.sandbox import controls
+from app.sandbox.edits import Act, carry_out
 from app.sandbox.hubspot import catalog, consents, properties, showing, webhooks, writing
 from app.sandbox.hubspot.access import Access
 from app.sandbox.hubspot.catalog import BOUNCES, ObjectType
@@ -16,11 +16,10 @@ _BOUNCED = {
     "hs_email_hard_bounce_reason": "550 5.1.1 no such user", "hs_email_hard_bounce_reason_enum": "UNKNOWN_USER",
     "hs_email_bounce": "1", "hs_email_bad_address": "true",
 }  # fmt: skip
-Act = Callable[[Any, Json], Json]  # Any: the id, as it came
 
 
 class Edits:
-    """`{"do": ..., "object": ..., "id": ..., "values": {...}}`; the reply holds what was made or changed."""
+    """By what is done and to what."""
 
     def __init__(self, portal: Portal, access: Access) -> None:
         self._portal = portal
@@ -54,15 +53,7 @@ class Edits:
 
     def carry_out(self, body: Json) -> Json:
         """Raises controls.Refused."""
-        what = (body.get("do"), body.get("object"))
-        values = body.get("values", {})
-        if not all(isinstance(part, str) for part in what) or what not in self._known or not isinstance(values, dict):
-            known = ", ".join(f"{do} {entity}" for do, entity in self._known)
-            raise controls.Refused(f"an edit has do, object, id and values; there are: {known}")
-        try:
-            return self._known[(str(what[0]), str(what[1]))](body.get("id"), values)
-        except Refused as fault:
-            raise controls.Refused(str(fault)) from None
+        return carry_out(self._known, body, Refused)
 
     # --- Objects ------------------------------------------------------------------------------------------------------
 

@@ -133,12 +133,12 @@ def _found(
     """A page of ids, and how many there are in all."""
     span = _whole(groups, sort)
     if span is not None and not portal.faults.shuffle_ties:
-        rows = index.orders[span.order]
-        first, last = _ends(index, span)
+        order = index.orders[span.order]
+        first, last = order.between(span.low, span.high)
         if sort.is_descending:
-            page = list(rows.ids(max(last - after - limit, first), last - after))
+            page = list(order.ids(max(last - after - limit, first), last - after))
             return page[::-1], last - first
-        return list(rows.ids(first + after, min(first + after + limit, last))), last - first
+        return list(order.ids(first + after, min(first + after + limit, last))), last - first
     found = [record for record in _candidates(index, groups) if _is_met(groups, record)]
     get = getter(index, known[sort.name])
     chance = random.Random() if portal.faults.shuffle_ties else None  # noqa: S311 - not for secrets
@@ -165,13 +165,6 @@ _ORDERS = frozenset(("hs_object_id", "createdate", "lastmodifieddate", "hs_creat
                      "hs_timestamp"))  # fmt: skip
 
 
-def _ends(index: Index, span: Span) -> tuple[int, int]:
-    """Of a stretch, in its order: where it begins and where it ended."""
-    rows = index.orders[span.order]
-    first = rows.below((span.low, 0))
-    return first, max(first, rows.below((span.high + 1, 0)))
-
-
 def _candidates(index: Index, groups: list[Group]) -> Iterable[Record]:
     """All that may be in the answer, each once: as few as the index can tell."""
     if not groups:
@@ -184,9 +177,10 @@ def _candidates(index: Index, groups: list[Group]) -> Iterable[Record]:
 
 def _fewest(index: Index, group: Group) -> Iterable[Record]:
     numbers = [one.numbers for one in group if one.numbers is not None]
-    spans = [(*_ends(index, one.span), one.span.order) for one in group if one.span is not None]
+    spans = [one.span for one in group if one.span is not None]
+    ends = [(*index.orders[span.order].between(span.low, span.high), span.order) for span in spans]
     fewest = min(numbers, key=len, default=None)
-    nearest = min(spans, key=lambda ends: ends[1] - ends[0], default=None)
+    nearest = min(ends, key=lambda one: one[1] - one[0], default=None)
     if fewest is not None and (nearest is None or len(fewest) <= nearest[1] - nearest[0]):
         return [index.seen[number] for number in fewest if number in index.seen]
     if nearest is not None:

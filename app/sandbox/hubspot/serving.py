@@ -1,8 +1,7 @@
 """The web app: signing in, limits and faults around each call, and the errors as they are told."""
 
 import asyncio
-import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
 import orjson
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import controls
+from app.sandbox import controls, oauth, web
 from app.sandbox.hubspot import accounts
 from app.sandbox.hubspot.access import Access, out_of_scope, unauthorized
 from app.sandbox.hubspot.calls import ENDPOINTS, Endpoint
@@ -26,7 +25,6 @@ from app.sandbox.shapes import Clock, Person
 
 _MOST_BYTES = 5_000_000
 _HTML_502 = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-_Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Hubspot:
@@ -93,16 +91,12 @@ class Hubspot:
 
     def _routes(self) -> list[Route]:
         edits = Edits(self.portal, self.access)
-        paths: dict[str, dict[str, _Handler]] = {}
-        for endpoint in ENDPOINTS:
-            paths.setdefault(endpoint.path, {})[endpoint.method] = self._handled(endpoint)
         usage = Endpoint(
             "GET", "/account-info/v3/api-usage/daily/private-apps", ("oauth",),
             lambda portal, _: Reply(accounts.usage(self._limits, portal)),
         )  # fmt: skip
         return [
-            *(Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()),
-            Route(usage.path, self._handled(usage), methods=["GET"]),
+            *web.routes((one.method, one.path, self._handled(one)) for one in (*ENDPOINTS, usage)),
             Route("/oauth/authorize", self._authorize, methods=["GET"]),
             Route("/oauth/v1/token", self._token, methods=["POST"]),
             Route("/oauth/v1/access-tokens/{token}", self._access_info, methods=["GET"]),
@@ -113,7 +107,7 @@ class Hubspot:
 
     # --- The API ------------------------------------------------------------------------------------------------------
 
-    def _handled(self, endpoint: Endpoint) -> _Handler:
+    def _handled(self, endpoint: Endpoint) -> web.Handler:
         name = f"{endpoint.method} {endpoint.path}"
 
         async def handle(request: Request) -> Response:
@@ -150,7 +144,7 @@ class Hubspot:
         if not endpoint.is_developers:
             return self.access.caller(request.headers)
         given = request.query_params.get("hapikey", "")
-        if not hmac.compare_digest(given.encode(), self.portal.developer_key.encode()):
+        if not oauth.is_same_secret(given, self.portal.developer_key):
             raise unauthorized()
         return Caller(PUBLIC_APP, given, frozenset(), False)
 
@@ -215,25 +209,15 @@ def _fail(failure: str) -> None:
             raise fault
 
 
-def _by_method(handlers: dict[str, _Handler]) -> _Handler:
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return handle
-
-
 async def _call(request: Request, caller: Caller) -> Call:
     raw = await _body(request)
     try:
         body = orjson.loads(raw) if raw else None
     except orjson.JSONDecodeError:
         raise not_json("the body is not JSON") from None
-    scope = request.scope
-    root = scope.get("root_path", "")
-    # `request.base_url` would leave out the prefix below which the stand-in is mounted.
-    base_url = f"{request.url.scheme}://{request.url.netloc}{root}"
-    path = scope["path"].removeprefix(root)
-    return Call(caller, Query(request.query_params), request.path_params, body, _length(raw), base_url, path)
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    query = Query(request.query_params)
+    return Call(caller, query, request.path_params, body, _length(raw), web.base_url(request), path)
 
 
 def _length(raw: bytes) -> int:
@@ -242,12 +226,10 @@ def _length(raw: bytes) -> int:
 
 
 async def _body(request: Request) -> bytes:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > _MOST_BYTES:
-            raise Refused(413, "The request body is too large")
-    return bytes(raw)
+    raw = await web.read(request, _MOST_BYTES)
+    if raw is None:
+        raise Refused(413, "The request body is too large")
+    return raw
 
 
 def _json(reply: Reply, headers: dict[str, str] | None = None) -> Response:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from app.sandbox.hubspot.catalog import ObjectType
 from app.sandbox.hubspot.records import Record
-from app.sandbox.hubspot.sorted_rows import SortedRows
 from app.sandbox.hubspot.wire import millis_of
+from app.sandbox.orders import CountedOrder
 
 
 def addresses(record: Record) -> list[str]:
@@ -35,7 +35,7 @@ class Index:
         if not of.is_contact:
             self.values["hs_timestamp"] = lambda record: millis_of(record.values.get("hs_timestamp", ""))
         self.seen: dict[int, Record] = {}
-        self.orders = {name: SortedRows() for name in self.values}
+        self.orders = {name: CountedOrder() for name in self.values}
         self.primary: dict[str, set[int]] = {}
         """Contacts by primary address; more than one for as long as the index lags."""
         self.additional: dict[str, set[int]] = {}
@@ -88,8 +88,8 @@ class Table:
         self.merged: dict[int, int] = {}
         """Who was merged into whom."""
         self.holders: dict[str, int] = {}
-        self._ids = SortedRows()
-        self._archived_ids = SortedRows()
+        self._ids = CountedOrder()
+        self._archived_ids = CountedOrder()
         self._index = Index(of)
         self._lag_ms = lag_ms
         self._now = now
@@ -133,8 +133,8 @@ class Table:
 
     def after(self, number: int, *, archived: bool) -> Iterator[Record]:
         """The records with a greater id, in order."""
-        rows, records = (self._archived_ids, self.archived) if archived else (self._ids, self.live)
-        for one in rows.ids(rows.below((number + 1, 0)), len(rows)):
+        order, records = (self._archived_ids, self.archived) if archived else (self._ids, self.live)
+        for one in order.ids(*order.between(number + 1)):
             yield records[one]
 
     def index(self) -> Index:

@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import urlencode
 
+from app.sandbox import oauth
 from app.sandbox.pipedrive.company import Company
 from app.sandbox.pipedrive.wire import Caller, Json, Refused
 
@@ -81,8 +80,7 @@ class Access:
             raise Refused(400, "Invalid client_id or redirect_uri")
         code = self._token(f"code {self._company.next_id('code of oauth')}")
         self._codes[code] = Code(self.client_id, redirect_uri, self._company.now() + _CODE_LIFETIME_S)
-        given = {"code": code, **({"state": query["state"]} if "state" in query else {})}
-        return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(given)}"
+        return oauth.sent_back(redirect_uri, code, query)
 
     def token(self, headers: Mapping[str, str], form: Mapping[str, str], api_domain: str) -> Json:
         """Exchange a code or a refresh token. Raises Refused (400)."""
@@ -148,8 +146,7 @@ class Access:
                 client_id, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
                 client_id = ""
-        # As bytes, since a digest of text is compared for ASCII only.
-        if client_id != self.client_id or not hmac.compare_digest(secret.encode(), self.client_secret.encode()):
+        if client_id != self.client_id or not oauth.is_same_secret(secret, self.client_secret):
             raise _refused("invalid_client", "client is invalid")
         return client_id
 

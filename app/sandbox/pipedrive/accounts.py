@@ -130,13 +130,13 @@ def _second(text: str) -> int:
 
 
 def _persons(company: Company, since: int) -> Iterator[tuple[int, str, int]]:
-    for number in company.person_orders["update_time"].ascending(since=since):
-        yield company.persons[number].updated, "person", number
+    for person in company.person_orders["update_time"].ascending((since, 0)):
+        yield person.updated, "person", person.id
 
 
 def _activities(company: Company, since: int) -> Iterator[tuple[int, str, int]]:
-    for number in company.activity_orders["update_time"].ascending(since=since):
-        yield company.activities[number].updated, "activity", number
+    for activity in company.activity_orders["update_time"].ascending((since, 0)):
+        yield activity.updated, "activity", activity.id
 
 
 def _recent(company: Company, item: str, number: int) -> Json:

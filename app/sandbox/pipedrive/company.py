@@ -7,8 +7,8 @@ from itertools import count
 from uuid import UUID
 
 from app.sandbox import shapes
+from app.sandbox.orders import Order
 from app.sandbox.pipedrive.faults import Faults
-from app.sandbox.pipedrive.orders import Order
 from app.sandbox.pipedrive.records import (
     Activity,
     Consent,
@@ -68,18 +68,18 @@ class Company:
         self._deleted: deque[tuple[int, dict[int, Person] | dict[int, Activity], int]] = deque()
         self._addresses: dict[str, list[int]] = {}
         self._ids: defaultdict[str, count[int]] = defaultdict(lambda: count(1))
-        self.person_orders: dict[str, Order[Person]] = {
+        self.person_orders: dict[str, Order[int, Person]] = {
             "id": Order(self.persons, lambda person: person.id),
             "update_time": Order(self.persons, lambda person: person.updated),
             "add_time": Order(self.persons, lambda person: person.added),
         }
-        self.activity_orders: dict[str, Order[Activity]] = {
+        self.activity_orders: dict[str, Order[int, Activity]] = {
             "id": Order(self.activities, lambda activity: activity.id),
             "update_time": Order(self.activities, lambda activity: activity.updated),
             "add_time": Order(self.activities, lambda activity: activity.added),
             "due_date": Order(self.activities, lambda activity: activity.due_date or ""),
         }
-        self.lead_order: Order[Lead] = Order(self.leads_by_number, lambda lead: lead.updated_ms)
+        self.lead_order: Order[int, Lead] = Order(self.leads_by_number, lambda lead: lead.updated_ms)
         for label, key in _KINDS:
             number = self.next_id("kind")
             self.kinds[number] = Kind(number, label, key, key, False, self.now(), self.now())

@@ -1,9 +1,7 @@
 """What somebody who works in Pipedrive does, for `POST /_sandbox/edit`; its `change_source` is `app`."""
 
-from collections.abc import Callable
-from typing import Any
-
 from app.sandbox import controls
+from app.sandbox.edits import Act, carry_out, number_of
 from app.sandbox.pipedrive import activities, fields, leads, persons, showing
 from app.sandbox.pipedrive.company import Company
 from app.sandbox.pipedrive.wire import Author, Json, Refused
@@ -12,11 +10,11 @@ _PERSON_AT_WORK = Author(7, "app")
 
 
 class Edits:
-    """`{"do": ..., "object": ..., "id": ..., "values": {...}}`; the reply holds what was made or changed."""
+    """By what is done and to what."""
 
     def __init__(self, company: Company) -> None:
         self._company = company
-        self._known: dict[tuple[str, str], Callable[[Any, Json], Json]] = {  # Any: the id, as it came
+        self._known: dict[tuple[str, str], Act] = {
             ("create", "person"): self._create_person,
             ("change", "person"): self._change_person,
             ("delete", "person"): self._delete_person,
@@ -36,15 +34,7 @@ class Edits:
 
     def carry_out(self, body: Json) -> Json:
         """Raises controls.Refused."""
-        what = (body.get("do"), body.get("object"))
-        values = body.get("values", {})
-        known = [f"{do} {entity}" for do, entity in self._known]
-        if not all(isinstance(part, str) for part in what) or what not in self._known or not isinstance(values, dict):
-            raise controls.Refused(f"an edit has do, object, id and values; there are: {', '.join(known)}")
-        try:
-            return self._known[(str(what[0]), str(what[1]))](body.get("id"), values)
-        except Refused as fault:
-            raise controls.Refused(str(fault)) from None
+        return carry_out(self._known, body, Refused)
 
     def _create_person(self, _: object, values: Json) -> Json:
         wish = values.pop("marketing_status", None)
@@ -56,25 +46,25 @@ class Edits:
         wish = values.pop("marketing_status", None)
         if not isinstance(wish, str | None):
             raise controls.Refused("marketing_status is a text")
-        person = persons.change(self._company, _number(number), values, _PERSON_AT_WORK, wish)
+        person = persons.change(self._company, number_of(number), values, _PERSON_AT_WORK, wish)
         asked = showing.View(showing.custom_fields(self._company), ("marketing_status",))
         return showing.person(self._company, person, asked)
 
     def _delete_person(self, number: object, _: Json) -> Json:
-        return {"id": persons.delete(self._company, _number(number), _PERSON_AT_WORK).id}
+        return {"id": persons.delete(self._company, number_of(number), _PERSON_AT_WORK).id}
 
     def _merge(self, number: object, values: Json) -> Json:
-        into = persons.merge(self._company, _number(number), _number(values.get("merge_with_id")), _PERSON_AT_WORK)
+        into = persons.merge(self._company, number_of(number), number_of(values.get("merge_with_id")), _PERSON_AT_WORK)
         return showing.first_version(self._company, into)
 
     def _log(self, _: object, values: Json) -> Json:
         return activities.shown(activities.create(self._company, values, _PERSON_AT_WORK))
 
     def _change_activity(self, number: object, values: Json) -> Json:
-        return activities.shown(activities.edit(self._company, _number(number), values, _PERSON_AT_WORK))
+        return activities.shown(activities.edit(self._company, number_of(number), values, _PERSON_AT_WORK))
 
     def _delete_activity(self, number: object, _: Json) -> Json:
-        return {"id": activities.remove(self._company, _number(number), _PERSON_AT_WORK).id}
+        return {"id": activities.remove(self._company, number_of(number), _PERSON_AT_WORK).id}
 
     def _create_lead(self, _: object, values: Json) -> Json:
         return leads.shown(self._company, leads.create(self._company, values, _PERSON_AT_WORK))
@@ -112,12 +102,6 @@ class Edits:
         return {"id": number}
 
     def _delete_hook(self, number: object, _: Json) -> Json:
-        if self._company.hooks.pop(_number(number), None) is None:
+        if self._company.hooks.pop(number_of(number), None) is None:
             raise controls.Refused("there is no such webhook")
         return {"id": number}
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise controls.Refused("the id of this is a number")
-    return value

@@ -57,10 +57,8 @@ def _page(company: Company, call: Call, *, is_archived: bool) -> Reply:
     name, _, direction = (query.text("sort") or "add_time ASC").partition(" ")
     if name not in _SORTED or direction.upper() not in ("", "ASC", "DESC"):
         raise Refused(400, "sort is not valid")
-    numbers = company.lead_order.ascending(since=None if since is None else since * 1_000)
-    chosen = [company.leads_by_number[number] for number in numbers]
     chosen = [
-        lead for lead in chosen
+        lead for lead in company.lead_order.ascending(None if since is None else (since * 1_000, 0))
         if lead.is_archived is is_archived and all(getattr(lead, key) == value for key, value in wanted.items())
     ]  # fmt: skip
     if (name, direction.upper()) != ("update_time", "ASC"):

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from app.sandbox.orders import Order, Place
 from app.sandbox.pipedrive.company import Company
-from app.sandbox.pipedrive.orders import Order, Row
 from app.sandbox.pipedrive.wire import Json, Query, cursor_of, invalid, iso, parts_of
 
 _TIMES = ("update_time", "add_time")
@@ -26,7 +26,7 @@ def page(
     company: Company,
     query: Query,
     table: Mapping[int, Record],
-    orders: Mapping[str, Order[Record]],
+    orders: Mapping[str, Order[int, Record]],
     keep: Callable[[Record], bool],
 ) -> tuple[list[Record], str | None]:
     """A page of records and the cursor of the next, None on the last.
@@ -38,7 +38,7 @@ def page(
     since, until = query.second("updated_since"), query.second("updated_until")
     sort_by = query.choice("sort_by", orders, "id")
     is_down = query.choice("sort_direction", ("asc", "desc"), "asc") == "desc"
-    after: Row | None = None
+    after: Place[int] | None = None
     cursor = query.text("cursor")
     if cursor is not None:
         sort_by, is_down, after = _place(company, cursor, orders)
@@ -46,11 +46,13 @@ def page(
     # In the order of changes the walk begins and ends with the bounds; in another, it passes over what is outside.
     is_timed = sort_by == "update_time"
     if is_down:
-        walk = order.descending(after, until if is_timed else None)
+        bound = None if until is None or not is_timed else (until, 0)
+        walk = order.descending(min(filter(None, (after, bound)), default=None))
     else:
-        walk = order.ascending(after, since if is_timed else None)
+        bound = None if since is None or not is_timed else (since, 0)
+        walk = order.ascending(max(filter(None, (after, bound)), default=None), after=True)
     found: list[Record] = []
-    for record in map(table.__getitem__, walk):
+    for record in walk:
         if not (since or 0) <= record.updated < (until or _END):
             if is_timed:
                 break
@@ -62,14 +64,14 @@ def page(
 
 
 def _order(
-    query: Query, table: Mapping[int, Record], orders: Mapping[str, Order[Record]], sort_by: str
-) -> Order[Record]:
+    query: Query, table: Mapping[int, Record], orders: Mapping[str, Order[int, Record]], sort_by: str
+) -> Order[int, Record]:
     """Of all records, or of those in `ids`; one that is not known is left out in silence."""
     ids = query.ids("ids")
     if ids is None:
         return orders[sort_by]
     chosen = {number: table[number] for number in ids if number in table}
-    order: Order[Record] = Order(chosen, lambda record: _value(record, sort_by))
+    order: Order[int, Record] = Order(chosen, lambda record: _value(record, sort_by))
     for number in chosen:
         order.put(number)
     return order
@@ -106,7 +108,7 @@ def _cursor(company: Company, last: Record, sort_by: str, *, is_down: bool) -> s
     return cursor_of(parts)
 
 
-def _place(company: Company, cursor: str, orders: Mapping[str, object]) -> tuple[str, bool, Row]:
+def _place(company: Company, cursor: str, orders: Mapping[str, object]) -> tuple[str, bool, Place[int]]:
     """What a cursor is sorted by, whether downwards, and after which row it goes on."""
     parts = parts_of(cursor)
     sort_by, value, number = parts.get("field"), parts.get("fieldValue"), parts.get("id")

@@ -1,7 +1,7 @@
 """The web app: signing in, limits and faults around each call, and the envelopes of what is refused."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import controls
+from app.sandbox import controls, web
 from app.sandbox.pipedrive import fields
 from app.sandbox.pipedrive.access import Access, out_of_scope, unauthorized
 from app.sandbox.pipedrive.calls import ENDPOINTS, Endpoint
@@ -96,12 +96,10 @@ class Pipedrive:
 
     def _routes(self) -> list[Route]:
         edits = Edits(self.company)
-        paths: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
-        for endpoint in ENDPOINTS:
-            for prefix in endpoint.prefixes:
-                paths.setdefault(prefix + endpoint.path, {})[endpoint.method] = self._handled(endpoint)
         return [
-            *(Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()),
+            *web.routes(
+                (one.method, prefix + one.path, self._handled(one)) for one in ENDPOINTS for prefix in one.prefixes
+            ),
             Route("/oauth/authorize", self._authorize, methods=["GET"]),
             Route("/oauth/token", self._token, methods=["POST"]),
             Route("/oauth/revoke", self._revoke, methods=["POST"]),
@@ -110,7 +108,7 @@ class Pipedrive:
 
     # --- The API ------------------------------------------------------------------------------------------------------
 
-    def _handled(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def _handled(self, endpoint: Endpoint) -> web.Handler:
         async def handle(request: Request) -> Response:
             self.company.calls[f"{endpoint.method} {endpoint.prefixes[-1]}{endpoint.path}"] += 1
             if self.faults.delay_s > 0:
@@ -170,7 +168,7 @@ class Pipedrive:
         self.company.calls["POST /oauth/token"] += 1
         try:
             form = await _form(request)
-            return _json(self.access.token(request.headers, form, _base_url(request)), 200)
+            return _json(self.access.token(request.headers, form, web.base_url(request)), 200)
         except Refused as fault:
             return _json(fault.body, fault.status)
 
@@ -182,15 +180,6 @@ class Pipedrive:
         return Response(status_code=200)
 
 
-def _by_method(
-    handlers: dict[str, Callable[[Request], Awaitable[Response]]],
-) -> Callable[[Request], Awaitable[Response]]:
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return handle
-
-
 async def _call(request: Request, caller: Caller) -> Call:
     raw = await _body(request)
     try:
@@ -198,25 +187,18 @@ async def _call(request: Request, caller: Caller) -> Call:
     except orjson.JSONDecodeError:
         raise Refused(400, "Invalid JSON", "The body is not JSON.") from None
     agent = request.headers.get("user-agent")
-    return Call(caller, Query(request.query_params), request.path_params, body, agent, _base_url(request))
+    return Call(caller, Query(request.query_params), request.path_params, body, agent, web.base_url(request))
 
 
 async def _body(request: Request) -> bytes:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > _MOST_BYTES:
-            raise Refused(413, "The body is over 1 MB")
-    return bytes(raw)
+    raw = await web.read(request, _MOST_BYTES)
+    if raw is None:
+        raise Refused(413, "The body is over 1 MB")
+    return raw
 
 
 async def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl((await _body(request)).decode(errors="replace"), max_num_fields=None))
-
-
-def _base_url(request: Request) -> str:
-    # `request.base_url` would leave out the prefix below which the stand-in is mounted.
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
 
 
 def _json(body: Json, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from operator import ge, gt, le, lt
 from typing import Any
 
+from app.sandbox.indexes import folded
 from app.sandbox.salesforce.fields import NUMBERS, Field, Object
 from app.sandbox.salesforce.org import Org
 from app.sandbox.salesforce.paths import reader, resolve
@@ -111,8 +112,8 @@ def _comparison(org: Org, of: Object, one: Compare, text: str) -> Holds:
     folds = _is_text(field) and not field.case_sensitive
     if folds:
         plain = read
-        read = lambda row: _folded(plain(row))  # noqa: E731 - the same name, seen from here on
-        values = [_folded(value) for value in values]
+        read = lambda row: folded(plain(row))  # noqa: E731 - the same name, seen from here on
+        values = [folded(value) for value in values]
     first = values[0]
     match one.sign:
         case "=":
@@ -162,10 +163,6 @@ def _operand(field: Field, value: Literal, column: Column, text: str) -> Any:  #
 
 def _is_text(field: Field) -> bool:
     return field.type not in ("boolean", "datetime", "date", "id", "reference") and field.type not in NUMBERS
-
-
-def _folded(value: Any) -> Any:  # Any: JSON
-    return value.lower() if isinstance(value, str) else value
 
 
 def _like(field: Field, one: Compare, read: Callable[[Row], Any], text: str) -> Holds:  # Any: JSON

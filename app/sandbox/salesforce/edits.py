@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from app.sandbox.controls import Refused
+from app.sandbox.edits import fields_of, text_of, user_of
 from app.sandbox.salesforce import checks
 from app.sandbox.salesforce.org import ADMIN, SALES, SECOND_TOOL, Org, audit
 from app.sandbox.salesforce.table import Table
@@ -32,11 +32,11 @@ def edit(org: Org, body: Json) -> Json:
 
 
 def _create(org: Org, body: Json) -> Json:
-    of = org.object(_text(body, "object"))
+    of = org.object(text_of(body, "object"))
     if of is None:
         raise Refused("there is no such object")
     transaction = _transaction(org, body)
-    id_ = transaction.create(of, _fields(body))
+    id_ = transaction.create(of, fields_of(body))
     transaction.commit()
     return {"id": id_}
 
@@ -44,7 +44,7 @@ def _create(org: Org, body: Json) -> Json:
 def _change(org: Org, body: Json) -> Json:
     table, row = _found(org, body, "id")
     transaction = _transaction(org, body)
-    transaction.update(table.of, row["Id"], _fields(body))
+    transaction.update(table.of, row["Id"], fields_of(body))
     transaction.commit()
     return {"id": row["Id"]}
 
@@ -122,7 +122,7 @@ def _log(org: Org, body: Json) -> Json:
     kind = body.get("object", "Task")
     if kind not in ("Task", "Event"):
         raise Refused("object is Task or Event")
-    values: Json = {"WhoId": person["Id"], "Subject": "Call", **_fields(body)}
+    values: Json = {"WhoId": person["Id"], "Subject": "Call", **fields_of(body)}
     transaction = _transaction(org, body)
     id_ = transaction.create(org.objects[kind.lower()], values)
     transaction.commit()
@@ -131,8 +131,8 @@ def _log(org: Org, body: Json) -> Json:
 
 def _field(org: Org, body: Json) -> Json:
     """An admin makes a field by hand, which everybody may see and write."""
-    metadata = {"label": _text(body, "name").removesuffix("__c").replace("_", " ")[:40], **_fields(body)}
-    return {"id": make_field(org, _text(body, "object"), _text(body, "name"), metadata, granted=True, by=ADMIN)}
+    metadata = {"label": text_of(body, "name").removesuffix("__c").replace("_", " ")[:40], **fields_of(body)}
+    return {"id": make_field(org, text_of(body, "object"), text_of(body, "name"), metadata, granted=True, by=ADMIN)}
 
 
 def _late(org: Org, body: Json) -> Json:
@@ -143,7 +143,7 @@ def _late(org: Org, body: Json) -> Json:
     table, row = _found(org, body, "id")
     at = stamp(org.now() - timedelta(seconds=seconds))
     values = {}
-    for name, value in _fields(body).items():
+    for name, value in fields_of(body).items():
         field = table.of.fields.get(name.lower())
         if field is None:
             raise Refused(f"there is no field {name}")
@@ -177,24 +177,7 @@ def _transaction(org: Org, body: Json) -> Transaction:
 
 
 def _user(body: Json) -> str:
-    by = body.get("by", "sales")
-    if not isinstance(by, str) or by not in _USERS:
-        raise Refused(f"by is one of {', '.join(_USERS)}")
-    return _USERS[by]
-
-
-def _text(body: Json, name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise Refused(f"{name} is a text")
-    return value
-
-
-def _fields(body: Json) -> dict[str, Any]:  # Any: JSON
-    fields = body.get("fields", {})
-    if not isinstance(fields, dict):
-        raise Refused("fields is an object")
-    return fields
+    return user_of(body, _USERS)
 
 
 def _found(org: Org, body: Json, name: str) -> tuple[Table, Row]:

@@ -2,21 +2,19 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 
-import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from app.sandbox import oauth
 from app.sandbox.salesforce.org import INTEGRATION, ORG_ID, USERNAME, Org
 from app.sandbox.salesforce.wire import Json
 
@@ -128,8 +126,7 @@ class Login:
         while len(self._codes) >= _MOST_CODES:
             del self._codes[next(iter(self._codes))]
         self._codes[code] = _Code(uri, query.get("code_challenge", ""), self._org.now())
-        answer = {"code": code} | ({"state": query["state"]} if "state" in query else {})
-        return f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"
+        return oauth.sent_back(uri, code, query)
 
     def revoke(self, token: str) -> bool:
         """End an access token, or a refresh token with all that it gave."""
@@ -166,7 +163,7 @@ class Login:
             raise NotGiven("invalid_client_id", "client identifier invalid")
         if secret is None and not needs_secret:
             return
-        if not hmac.compare_digest((secret or "").encode(), self.client_secret.encode()):
+        if not oauth.is_same_secret(secret or "", self.client_secret):
             raise NotGiven("invalid_client", "invalid client credentials")
 
     def _redeem_code(self, form: Mapping[str, str]) -> int:
@@ -175,8 +172,7 @@ class Login:
             raise NotGiven("invalid_grant", "expired authorization code")
         if code.redirect_uri != form.get("redirect_uri"):
             raise NotGiven("redirect_uri_mismatch", "redirect_uri must match configuration")
-        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        if code.challenge and base64.urlsafe_b64encode(digest).decode().rstrip("=") != code.challenge.rstrip("="):
+        if not oauth.is_proof(form.get("code_verifier", ""), code.challenge):
             raise NotGiven("invalid_grant", "invalid code verifier")
         # A user's sixth authorization of an app ends the first, without a word.
         while len(self._grants) >= _MOST_GRANTS:
@@ -205,12 +201,12 @@ class Login:
     def _check_assertion(self, assertion: str, base_url: str) -> None:
         signed, _, signature = assertion.rpartition(".")
         heading, _, claims = signed.partition(".")
-        said, about = _part(claims), _part(heading)
+        said, about = oauth.parsed(claims), oauth.parsed(heading)
         if said.get("iss") != self.client_id:
             raise NotGiven("invalid_client_id", "client identifier invalid")
         try:
             public = self.private_key.public_key()
-            public.verify(_decoded(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+            public.verify(oauth.decoded(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:
             raise NotGiven("invalid_grant", "invalid assertion") from None
         if about.get("alg") != "RS256":
@@ -276,21 +272,6 @@ def userinfo(org: Org, base_url: str) -> Json:
 
 def _refresh_token() -> str:
     return f"5Aep861{quote(secrets.token_urlsafe(50))}"
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def _part(text: str) -> dict[str, Any]:  # Any: JSON
-    try:
-        part = orjson.loads(_decoded(text))
-    except orjson.JSONDecodeError:
-        return {}
-    return part if isinstance(part, dict) else {}
 
 
 _ERRORS = {

@@ -4,7 +4,6 @@ A message is sent at least once, until it is acknowledged: again after 15 second
 given up after a day. There is no signature and no session in it.
 """
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from xml.sax.saxutils import escape
 
 import httpx
 
+from app.sandbox.delivery import Background
 from app.sandbox.salesforce.fields import Object
 from app.sandbox.salesforce.org import ORG_ID, Org
 from app.sandbox.salesforce.wire import Row
@@ -22,7 +22,7 @@ _MOST_NOTICES = 100
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=15), timedelta(hours=2)
 _GIVEN_UP = timedelta(hours=24)
 _MOST_WAITING = 10_000
-_TIMEOUT_S = 60
+_PATIENCE_S = 60.0
 _SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 _OUTBOUND = "http://soap.sforce.com/2005/09/outbound"
 
@@ -36,59 +36,46 @@ class _Message:
     wait: timedelta = _FIRST_WAIT
 
 
-class Outbound:
+class Outbound(Background[_Message]):
     def __init__(self, org: Org) -> None:
+        super().__init__(_PATIENCE_S)
         self._org = org
-        self._waiting: list[_Message] = []
-        self._sending = False
-        self._alarm: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.sent = 0
-        self.acknowledged = 0
 
     @property
-    def waiting(self) -> int:
-        """How many messages have to be sent, or sent again."""
-        return len(self._waiting)
+    def acknowledged(self) -> int:
+        return self.delivered
+
+    @property
+    def sent(self) -> int:
+        """Each time that a message was."""
+        return self.delivered + self.failed
 
     def wake(self) -> None:
-        """Send what is due, if anything is, while other calls are answered."""
-        now = self._org.now()
-        if self._org.changed or any(one.due_at <= now for one in self._waiting):
-            task = asyncio.create_task(self._send())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        """Tell what changed since, while other calls are answered."""
+        if self._org.changed:
+            self._collect()
+            self.start()
 
-    async def _send(self) -> None:
-        """One message after another. What fails waits until it is due again."""
-        self._collect()
-        if self._sending:
-            return
-        self._sending = True
-        try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as http:
-                while due := [one for one in self._waiting if one.due_at <= self._org.now()]:
-                    for message in due:
-                        await self._try(http, message)
-        finally:
-            self._sending = False
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self._waiting:
-            wait = min(one.due_at for one in self._waiting) - self._org.now()
-            self._alarm = asyncio.get_running_loop().call_later(max(wait.total_seconds(), 0.1), self.wake)
-
-    async def _try(self, http: httpx.AsyncClient, message: _Message) -> None:
-        self._waiting.remove(message)
-        self.sent += 1
-        if await _is_acknowledged(http, message.url, message.body):
-            self.acknowledged += 1
-            return
+    def due(self) -> Iterable[list[_Message]]:
+        """One message after another."""
         now = self._org.now()
-        if now - message.made_at < _GIVEN_UP:
-            message.due_at = now + message.wait
-            message.wait = min(2 * message.wait, _LONGEST_WAIT)
-            self._waiting.append(message)
+        due = [] if self._under_way else [one for one in self._waiting if one.due_at <= now]
+        if not due:
+            return ()
+        self._waiting = [one for one in self._waiting if one.due_at > now]
+        return (due,)
+
+    async def deliver(self, http: httpx.AsyncClient, chosen: list[_Message]) -> None:
+        for message in chosen:
+            if await _is_acknowledged(http, message.url, message.body):
+                self.delivered += 1
+                continue
+            self.failed += 1
+            now = self._org.now()
+            if now - message.made_at < _GIVEN_UP:
+                message.due_at = now + message.wait
+                message.wait = min(2 * message.wait, _LONGEST_WAIT)
+                self._waiting.append(message)
 
     def _collect(self) -> None:
         """Make messages of what changed."""

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import controls
+from app.sandbox import controls, web
 from app.sandbox.salesforce import login as oauth
 from app.sandbox.salesforce.api import Api
 from app.sandbox.salesforce.edits import edit
@@ -98,7 +98,7 @@ class Site:
     async def _token(self, request: Request) -> Response:
         try:
             form = await _form(request)
-            return _json(self._login.token(form, request.headers.get("authorization", ""), _base_url(request)))
+            return _json(self._login.token(form, request.headers.get("authorization", ""), web.base_url(request)))
         except NotGiven as fault:
             return _not_given(fault)
 
@@ -120,7 +120,7 @@ class Site:
     async def _userinfo(self, request: Request) -> Response:
         if not self._login.check(_bearer(request.headers)):
             return Response("Bad_OAuth_Token", 403)
-        return _json(oauth.userinfo(self._org, _base_url(request)))
+        return _json(oauth.userinfo(self._org, web.base_url(request)))
 
     # --- REST ---------------------------------------------------------------------------------------------------------
 
@@ -182,10 +182,6 @@ class Site:
         task.add_done_callback(self._tasks.discard)
 
 
-def _base_url(request: Request) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}".rstrip("/")
-
-
 def _bearer(headers: Mapping[str, str]) -> str:
     kind, _, token = headers.get("authorization", "").partition(" ")
     # The name that the platform used before it had OAuth is still taken.
@@ -200,15 +196,8 @@ async def _form(request: Request) -> Mapping[str, str]:
 
 async def _body(request: Request) -> bytes | None:
     """The body, unzipped; None if it is too large, or not what it says."""
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size <= _LARGEST:
-            pieces.append(piece)
-    if size > _LARGEST:
-        return None
-    raw = b"".join(pieces)
-    if request.headers.get("content-encoding", "").lower() != "gzip":
+    raw = await web.read(request, _LARGEST)
+    if raw is None or request.headers.get("content-encoding", "").lower() != "gzip":
         return raw
     try:
         return gzip.decompress(raw)

@@ -83,8 +83,8 @@ class Humans(ABC):
 
     @abstractmethod
     def mishap(self, dice: random.Random) -> dict[str, Json]:
-        """Switches by which something goes wrong with the next calls, or from now on. A token must last for more calls than
-        go side by side, or those that wait never get theirs."""
+        """Switches by which something goes wrong with the next calls, or from now on. A token must last for more calls
+        than go side by side, or those that wait never get theirs."""
 
     @abstractmethod
     async def create(self, object_: str, address: str, *, is_out: bool) -> None: ...
