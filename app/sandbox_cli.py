@@ -25,6 +25,8 @@ _SIGNS_IN = {
     "dynamics": ("client_credentials", "base_url", ("tenant_id", "client_id", "client_secret", "authority")),
 }
 """The flow of each, where it is, and what it takes."""
+_CHOICES = {"copper": {"requests_per_minute": 6_000}, "hubspot": {"calls_in_10_s": 1_000, "searches_in_1_s": 100}}
+"""What the CRMs themselves would not allow, and the stand-ins do: nobody waits for what can be tried at once."""
 
 
 def serve(
@@ -72,7 +74,12 @@ def _connect(server: uvicorn.Server, address: str, key: str, reached: dict[str, 
     with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http:
         for kind, given in reached.items():
             flow, place, names = _SIGNS_IN[kind]
-            said = {"flow": flow, "base_url": given[place], "credentials": {name: given[name] for name in names}}
+            said = {
+                "flow": flow,
+                "base_url": given[place],
+                "credentials": {name: given[name] for name in names},
+                "options": {"choices": _CHOICES.get(kind, {})},
+            }
             name = f"sandbox {kind}"
             try:
                 known = {one["name"]: one["id"] for one in _asked(http.get("/v1/connections"))["items"]}

@@ -21,7 +21,6 @@ SETS: Mapping[str, str] = {CONTACT: "contacts", LEAD: "leads"}
 IDS: Mapping[str, str] = {CONTACT: "contactid", LEAD: "leadid"}
 ADDRESSES = ("emailaddress1", "emailaddress2", "emailaddress3")
 EMAIL, NAME = "emailaddress1", "fullname"
-STATUS = "statuscode"
 BULK, ANY, BOTH = "donotbulkemail", "donotemail", "both"
 OPT_OUTS = (BULK, ANY, BOTH)
 TOGETHER = f"{BULK}+{ANY}"
@@ -162,8 +161,6 @@ def defaults(object_: str, fields: Sequence[CrmField], opt_out: str) -> list[Def
     flag = TOGETHER if opt_out == BOTH else opt_out
     way = "both" if flag in known and known[flag].is_writable else "in"
     pairs = [("email", EMAIL, "in"), ("name", NAME, "in"), ("opted_out", flag, way)]
-    if object_ == LEAD:
-        pairs.append(("stage", STATUS, "in"))
     found = [DefaultPair(object_, here, there, way) for here, there, way in pairs if there in known]
     if not known:
         return []
