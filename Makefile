@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup run test lint bench lock clean
+.PHONY: setup run test lint bench schema lock clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+schema: setup ## write schema.graphql anew, from the code
+	$(BIN)/python -m app.graphql.export schema.graphql
 
 lock: ## pin what pyproject.toml asks for, transitively, without addresses
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet setuptools==84.2.1 wheel==0.48.0 '.[dev]'

@@ -74,22 +74,15 @@ def serve() -> None:
     _refuse_taken_port(settings)
     with Ending() as ending, terminal.server(settings, ending) as url:
         first_key = ending.run(_prepare(settings, url))
-        import uvicorn
-
+        from app.graphql.documents import ListRefused
         from app.main import build
+        from app.server import Server
 
-        app = build(settings, url, with_worker=settings.worker)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=20,
-                server_header=False,
-            )
-        )
+        try:
+            app = build(settings, url, with_worker=settings.worker)
+        except ListRefused as fault:
+            terminal.fail(f"LEADTALLY_GRAPHQL_OPERATIONS: {fault}")
+        server = Server(app, host=settings.host, port=settings.port)
         _greet(settings, first_key)
         # While it runs uvicorn listens for signals itself, and hands on what it has obeyed.
         ending.obeyed_by(lambda: setattr(server, "should_exit", True))

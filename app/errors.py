@@ -32,7 +32,9 @@ class InvalidInput(AppError):
     code = "invalid_input"
 
     def __init__(self, *faults: Fault) -> None:
-        super().__init__("; ".join(f"{fault.pointer or '(whole)'}: {fault.detail}" for fault in faults))
+        super().__init__(
+            "; ".join(f"{fault.pointer}: {fault.detail}" if fault.pointer else fault.detail for fault in faults)
+        )
         self.faults = faults
 
 

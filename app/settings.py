@@ -63,6 +63,14 @@ class Settings(BaseSettings):
         le=86_400,
         description="Seconds from publishing a model to scoring anew; what is published meanwhile takes its place.",
     )
+    graphql_introspection: bool = Field(
+        default=True, description="Whether GraphQL's schema may be asked for; 0 where clients need not know it."
+    )
+    graphql_operations: Path | None = Field(
+        default=None,
+        description="File of the only GraphQL operations that are executed: Apollo's persisted query manifest, or JSON "
+        "of queries by their hashes. Unset: any.",
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged."
     )

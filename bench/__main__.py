@@ -1,4 +1,7 @@
-"""Run benches: `python -m bench [ingest] [single] [mixed] [scale] [page] [rules] [sync]`, on a Postgres of its own."""
+"""Run benches: `python -m bench [ingest] [single] [mixed] [scale] [page] [rules] [sync] [graphql]`.
+
+On a Postgres of their own.
+"""
 
 import argparse
 import asyncio
@@ -25,7 +28,7 @@ from app.api.events import _new, read
 from app.store import schema
 from app.store.db import Database
 from app.store.embedded import EmbeddedPostgres
-from bench import client, crms, engine, sources, sync, together, world
+from bench import client, crms, engine, graphql, sources, sync, together, world
 from bench.tables import table
 
 _KEY = "lt_bench_key_of_this_run_alone"
@@ -286,18 +289,23 @@ async def _run(url: str, chosen: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "bench", nargs="*", choices=[*BENCHES, "rules", "sync", []], default=[], help="which; all if left out"
+        "bench",
+        nargs="*",
+        choices=[*BENCHES, "rules", "sync", "graphql", []],
+        default=[],
+        help="which; all if left out",
     )
     parser.add_argument(
         "--people",
         type=int,
-        help=f"contacts of 'rules', ten events each (1,000,000); people in each CRM of 'sync' ({sync.PEOPLE:,})",
+        help=f"contacts of 'rules', ten events each (1,000,000), and of 'graphql' ({graphql.PEOPLE:,}); people in each "
+        f"CRM of 'sync' ({sync.PEOPLE:,})",
     )
     parser.add_argument(
         "--crm", action="append", choices=[*crms.CRMS, "all"], help="part of 'sync': one CRM, or all at once (each)"
     )
     given = parser.parse_args()
-    chosen = given.bench or [*BENCHES, "rules", "sync"]
+    chosen = given.bench or [*BENCHES, "rules", "sync", "graphql"]
     logs.configure("WARNING", as_json=False)
     console.print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}\n")
     served = [name for name in chosen if name in BENCHES]
@@ -309,6 +317,8 @@ def main() -> None:
         for kind in given.crm or [*crms.CRMS, "all"]:
             work = together.together if kind == "all" else partial(sync.alone, kind=kind)
             _on_a_server_of_its_own(partial(work, people=given.people or sync.PEOPLE, console=console))
+    if "graphql" in chosen:
+        _on_a_server_of_its_own(partial(graphql.graphql, people=given.people or graphql.PEOPLE, console=console))
 
 
 def _on_a_server_of_its_own(work: Callable[[str], Coroutine[Any, Any, None]]) -> None:

@@ -1,5 +1,6 @@
 """Points by hand, overrides and resets: made and revoked, never changed, so that the past can be explained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -129,19 +130,29 @@ async def in_force(
     db: Connection, contact: UUID, model: int, at: datetime
 ) -> list[dict[str, Any]]:  # Any: the table's columns
     """Those of a contact that hold for a model at an instant, the newest first, as `page` has them."""
+    return (await in_force_each(db, [contact], model, at))[contact]
+
+
+async def in_force_each(
+    db: Connection, people: Sequence[UUID], model: int, at: datetime
+) -> dict[UUID, list[dict[str, Any]]]:  # Any: the table's columns
+    """The same of each of several contacts."""
     rows = await db.fetch(
         f"""
         {_WITH_KEY}
-        WHERE a.contact_id = $1 AND (a.model_id = $2 OR a.model_id IS NULL) AND a.created_at <= $3
+        WHERE a.contact_id = ANY($1) AND (a.model_id = $2 OR a.model_id IS NULL) AND a.created_at <= $3
           AND (a.revoked_at IS NULL OR a.revoked_at > $3) AND (a.ends_on IS NULL OR a.ends_on > $4)
         ORDER BY a.id DESC
         """,
-        contact,
+        list(people),
         model,
         at,
         at.date(),
     )
-    return [dict(row) for row in rows]
+    grouped: dict[UUID, list[dict[str, Any]]] = {contact: [] for contact in people}  # Any: as above
+    for row in rows:
+        grouped[row["contact_id"]].append(dict(row))
+    return grouped
 
 
 async def _faults_of_model(db: Connection, plan: Plan, wanted: Wanted) -> list[Fault]:

@@ -1,6 +1,6 @@
 """The evidence of bounces: what mail told of a contact, and which of it counts against its address as it is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -69,16 +69,42 @@ async def evidence(
         *(before or (None, None)),
         limit,
     )
-    return [
-        Evidence(
-            row["id"],
-            row["occurred_at"],
-            row["received_at"],
-            row["source"],
-            row["address"],
-            aside[row["id"]],
-            {name: row["properties"][name] for name in SAID if name in row["properties"]},
-        )
-        for row in rows
-        if row["id"] in aside  # else it has just come
-    ]
+    return [_evidence(row, aside) for row in rows if row["id"] in aside]  # else it has just come
+
+
+async def evidence_each(
+    db: Connection, people: Sequence[UUID], policy: SoftPolicy, *, limit: int
+) -> dict[UUID, list[Evidence]]:
+    """The latest `limit` bounces of each contact, the latest first; contacts that are not there are left out."""
+    there = await contacts.load(db, people)
+    told = await mail(db, there)
+    aside = {person: hygiene.weigh(row, told[person], policy).aside for person, row in there.items()}
+    rows = await db.fetch(
+        """
+        SELECT e.* FROM unnest($1::uuid[]) AS who(contact_id) CROSS JOIN LATERAL (
+            SELECT contact_id, id, occurred_at, received_at, source, address, properties FROM event e
+            WHERE e.contact_id = who.contact_id AND e.type = $2 ORDER BY occurred_at DESC, id DESC LIMIT $3
+        ) e
+        """,
+        list(there),
+        hygiene.BOUNCED,
+        limit,
+    )
+    found: dict[UUID, list[Evidence]] = {person: [] for person in there}
+    for row in rows:
+        if row["id"] in aside[row["contact_id"]]:
+            found[row["contact_id"]].append(_evidence(row, aside[row["contact_id"]]))
+    return found
+
+
+def _evidence(row: Any, aside: Mapping[UUID, Aside | None]) -> Evidence:  # Any: a record
+    said = {name: row["properties"][name] for name in SAID if name in row["properties"]}
+    return Evidence(
+        row["id"],
+        row["occurred_at"],
+        row["received_at"],
+        row["source"],
+        row["address"],
+        aside[row["id"]],
+        said,
+    )

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Date, Uuid, and_, exists, func, literal, or_, select
+from sqlalchemy import Date, Uuid, and_, exists, func, literal, null, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import False_
 from sqlalchemy.sql.functions import FunctionElement
@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.engine import plan as plans
 from app.engine import segments
 from app.engine.compile import Row, contact_row, to_sql
-from app.engine.conditions import Condition, Group, Operator, Test, parse
+from app.engine.conditions import Condition, Group, Json, Operator, Test, parse
 from app.engine.facts import made, measured
 from app.engine.fields import BAND, MEASURE, SCORE, Field, FieldType, ModelTerm, Vocabulary
 from app.engine.rules import named
@@ -41,11 +41,24 @@ class Definitions:
         """Raises NotFound; Conflict if the segment looks at a measure that is not ready: nobody could trust it."""
         if key not in self.contacts.segments:
             raise segments.unknown(key)
-        tree = parse(self.contacts.segments[key], self.contacts)
+        return self._members(parse(self.contacts.segments[key], self.contacts), f"segment {key!r}")
+
+    def matching(self, condition: Json, pointer: str) -> "Members":
+        """Whoever matches a condition that nobody has saved.
+
+        Raises InvalidInput with a pointer to each fault, under `pointer`; Conflict as `members` does.
+        """
+        return self._members(parse(condition, self.contacts, pointer), "the condition")
+
+    def holds(self, test: Test, contact: Any) -> Any:  # Any: as in Members.has
+        """That a test of one of the contact's own columns or properties holds; never NULL, and no join."""
+        return to_sql(test, contact_row(contact, null(), literal(self.as_of, Date)))
+
+    def _members(self, tree: Condition, who: str) -> "Members":
         waiting = sorted(one for one in self.waiting if f"{MEASURE}{one}" in named(tree))
         if waiting:
             names = ", ".join(map(repr, waiting))
-            raise Conflict(f"segment {key!r} looks at measure {names}, whose history is still being counted")
+            raise Conflict(f"{who} looks at measure {names}, whose history is still being counted")
         return Members(tree, self.contacts, self.as_of)
 
 
@@ -102,6 +115,10 @@ class Members:
     def has(self, contact: Any) -> Any:  # Any: a table or alias with the contact table's columns; an expression
         """That it has the contact; never NULL."""
         return exists(self._select(literal(1)).where(self._person.c.id == contact.c.id).correlate(contact))
+
+    def rows(self) -> Any:  # Any: a select
+        """A row for each member, to be counted."""
+        return self._select(literal(1))
 
     async def count(self, database: Database) -> int:
         """How many there are: one statement. Raises Unavailable if that takes too long."""

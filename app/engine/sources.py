@@ -128,15 +128,17 @@ def _then(who: Any) -> Any:
 
 
 def given_scores() -> Any:
-    """The scores of each contact in other models, from the parameters `models` and `values`."""
-    contacts = select(func.unnest(CONTACTS).label("contact_id")).subquery("whose")
+    """The scores of contacts in other models, from the parameters `owners`, `models` and `values`."""
     given = (
-        func.unnest(bindparam("models", type_=ARRAY(SmallInteger)), bindparam("values", type_=ARRAY(Numeric)))
-        .table_valued(column("model_id", SmallInteger), column("value", Numeric))
+        func.unnest(
+            bindparam("owners", type_=ARRAY(Uuid)),
+            bindparam("models", type_=ARRAY(SmallInteger)),
+            bindparam("values", type_=ARRAY(Numeric)),
+        )
+        .table_valued(column("contact_id", Uuid), column("model_id", SmallInteger), column("value", Numeric))
         .render_derived("given")
     )
-    pairs = contacts.join(given, literal_column("true"))
-    return select(contacts.c.contact_id, given.c.model_id, given.c.value).select_from(pairs).subquery("given_score")
+    return select(given.c.contact_id, given.c.model_id, given.c.value).select_from(given).subquery("given_score")
 
 
 def made_up(counters: Mapping[int, Counter]) -> Source:

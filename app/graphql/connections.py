@@ -1,6 +1,5 @@
 """Connections to CRMs as GraphQL shows them: how they are, what was done, what waits; and a contact's records there."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,7 +12,10 @@ from app import clock, connectors
 from app.errors import Fault, InvalidInput
 from app.graphql.context import Info
 from app.graphql.fields import choices, resolved
-from app.graphql.limits import MAX_PAGE, bounded
+from app.graphql.limits import MAX_PAGE
+from app.graphql.nodes import Node
+from app.graphql.relay import Edge, PageInfo, forwards
+from app.graphql.relay import connection as connection_of
 from app.store import pages
 from app.store.connections import BacklogRow, LinkRow, RunRow
 from app.sync.connections import CrmConnection
@@ -94,8 +96,14 @@ class SyncRun:
 @strawberry.type(description="A page of runs, the newest first.")
 class SyncRunPage:
     nodes: list[SyncRun] = strawberry.field(description="The runs.")
-    has_next_page: bool = strawberry.field(description="Whether older ones follow.")
-    end_cursor: str | None = strawberry.field(description="Of the last run: give it as `after` to go on.")
+    edges: list[Edge[SyncRun]] = strawberry.field(description="The runs, with their cursors.")
+    page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+    has_next_page: bool = strawberry.field(
+        description="Whether older ones follow.", deprecation_reason="Ask `pageInfo { hasNextPage }`."
+    )
+    end_cursor: str | None = strawberry.field(
+        description="Of the last run: give it as `after` to go on.", deprecation_reason="Ask `pageInfo { endCursor }`."
+    )
 
 
 @strawberry.type(description="What a connection has yet to be told. Nothing is counted beyond 10,001.")
@@ -118,7 +126,7 @@ class SyncBudget:
 
 
 @strawberry.type(name="CrmConnection", description="An account of a CRM that is kept in step with us.")
-class Connection:
+class Connection(Node):
     held: strawberry.Private[CrmConnection]
 
     id: strawberry.ID = strawberry.field(description="A UUID.")
@@ -221,16 +229,17 @@ async def connections(info: Info) -> list[Connection]:
 
 async def sync_runs(info: Info, connection: ConnectionId, first: First = 20, after: After = None) -> SyncRunPage:
     """Raises InvalidInput for ids, sizes and cursors that make no sense."""
-    limit = bounded(first, MAX_PAGE, "first")
-    found = await info.context.load.runs(
-        _uuid(connection, Fault("/connection", "not a UUID")), limit + 1, None if after is None else _before(after)
-    )
-    shown: Sequence[RunRow] = found[:limit]
-    info.context.budget.spend(len(shown))
+    window = forwards(first, after)
+    which = _uuid(connection, Fault("/connection", "not a UUID"))
+    found = await info.context.load.runs(which, window.limit + 1, None if after is None else _before(after))
+    info.context.budget.spend(len(found))
+    page = connection_of(found, window, lambda row: pages.encode(str(row.id)), SyncRun.of)
     return SyncRunPage(
-        nodes=[SyncRun.of(row) for row in shown],
-        has_next_page=len(found) > limit,
-        end_cursor=pages.encode(str(shown[-1].id)) if shown else None,
+        nodes=page.nodes,
+        edges=page.edges,
+        page_info=page.page_info,
+        has_next_page=page.page_info.has_next_page,
+        end_cursor=page.page_info.end_cursor,
     )
 
 

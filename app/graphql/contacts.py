@@ -1,31 +1,22 @@
 """The list of contacts: a Relay connection, paged by keyset from either end."""
 
-from typing import Annotated
+import asyncio
 
 import strawberry
 
 from app.graphql import filters, orders
+from app.graphql.catalog import Catalog
 from app.graphql.context import Info
 from app.graphql.fields import resolved
-from app.graphql.filters import FilterArgument
-from app.graphql.limits import DEFAULT_PAGE, MAX_PAGE, page_size
-from app.graphql.orders import OrderArgument
+from app.graphql.filter_inputs import ContactFilter, FilterArgument
+from app.graphql.limits import Size, page_size
+from app.graphql.orders import Order, OrderArgument
+from app.graphql.relay import After, Before, First, Last, PageInfo
 from app.graphql.types import Contact
-from app.store import contact_pages
+from app.store import contact_counts, contact_pages
+from app.store.contact_counts import EXACT, Count
 from app.store.contact_filter import Filter
 from app.store.contact_pages import Span
-
-
-@strawberry.type(description="Where a page lies in its list.")
-class PageInfo:
-    has_next_page: bool = strawberry.field(
-        description="Whether contacts follow. With `last`: whether a `before` cursor was given."
-    )
-    has_previous_page: bool = strawberry.field(
-        description="With `last`: whether contacts precede. Otherwise: whether an `after` cursor was given."
-    )
-    start_cursor: str | None = strawberry.field(description="Of the first contact: give it as `before` to page back.")
-    end_cursor: str | None = strawberry.field(description="Of the last contact: give it as `after` to go on.")
 
 
 @strawberry.type(description="A contact's place in a list.")
@@ -37,28 +28,31 @@ class ContactEdge:
 @strawberry.type(description="A page of contacts.")
 class ContactConnection:
     wanted: strawberry.Private[Filter]
+    counting: strawberry.Private[asyncio.Lock]
+    count: strawberry.Private[Count | None]
 
     page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
     edges: list[ContactEdge] = strawberry.field(description="The contacts of the page, with their cursors.")
     nodes: list[Contact] = strawberry.field(description="The contacts of the page.")
 
-    @resolved("How many contacts match the filter, exactly. Counted only when asked for; costs more than a page.")
+    @resolved(
+        f"How many contacts match the filter: exactly up to {EXACT:,}, beyond that about as many as the database "
+        "expects; `totalCountIsExact` says which. Counted only when asked for."
+    )
     async def total_count(self, info: Info) -> int:
-        async with info.context.load.reading() as db:
-            return await contact_pages.count(db, self.wanted)
+        return (await self.counted(info)).number
 
+    @resolved(f"Whether `totalCount` is exact, as it is up to {EXACT:,}.")
+    async def total_count_is_exact(self, info: Info) -> bool:
+        return (await self.counted(info)).is_exact
 
-After = Annotated[str | None, strawberry.argument(description="A cursor: only contacts that follow it.")]
-Before = Annotated[str | None, strawberry.argument(description="A cursor: only contacts that precede it.")]
-First = Annotated[
-    int | None,
-    strawberry.argument(
-        description=f"The first so many, at most {MAX_PAGE}. Without it and `last`: the first {DEFAULT_PAGE}."
-    ),
-]
-Last = Annotated[
-    int | None, strawberry.argument(description=f"The last so many, at most {MAX_PAGE}; in the same order.")
-]
+    async def counted(self, info: Info) -> Count:
+        """Counted once for both fields, which resolve at the same time."""
+        async with self.counting:
+            if self.count is None:
+                async with info.context.load.reading() as db:
+                    self.count = await contact_counts.count(db, self.wanted)
+        return self.count
 
 
 async def contacts(
@@ -71,10 +65,23 @@ async def contacts(
     order_by: OrderArgument = None,
 ) -> ContactConnection:
     """Raises InvalidInput for sizes, cursors, filters or orders that make no sense; TooLarge for too many objects."""
-    size = page_size(first, last)
+    wanted, catalog = await wanted_of(info, filter)
+    order = orders.read(order_by, catalog)
+    return await page_of(info, wanted, order, page_size(first, last), (after, before))
+
+
+async def wanted_of(info: Info, said: ContactFilter | None) -> tuple[Filter, Catalog]:
+    """The filter in the store's words, by the models as they are now. Raises InvalidInput, Conflict."""
     catalog = await info.context.load.catalog()
-    segments = await info.context.load.segments() if filters.names_segment(filter) else None
-    wanted, order = filters.read(filter, catalog, segments), orders.read(order_by, catalog)
+    definitions = await info.context.load.segments() if filters.needs_definitions(said) else None
+    return filters.read(said, catalog, definitions), catalog
+
+
+async def page_of(
+    info: Info, wanted: Filter, order: Order, size: Size, cursors: tuple[str | None, str | None]
+) -> ContactConnection:
+    """A page in an order, between two cursors. Raises InvalidInput for cursors that are not of this order."""
+    after, before = cursors
     span = Span(
         size.limit + 1,
         after=orders.place_of(after, order, "/after"),
@@ -90,6 +97,8 @@ async def contacts(
     edges = [ContactEdge(cursor=orders.cursor(one.place, order), node=Contact.of(one.person)) for one in found]
     return ContactConnection(
         wanted=wanted,
+        counting=asyncio.Lock(),
+        count=None,
         page_info=PageInfo(
             has_next_page=before is not None if size.from_end else goes_on,
             has_previous_page=goes_on if size.from_end else after is not None,

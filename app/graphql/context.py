@@ -2,7 +2,6 @@
 
 from typing import TypeAlias
 
-from strawberry.fastapi import BaseContext
 from strawberry.types import Info as StrawberryInfo
 
 from app.engine.plan import Plans
@@ -11,9 +10,8 @@ from app.graphql.loaders import Loaders
 from app.store.db import Database
 
 
-class Context(BaseContext):
+class Context:
     def __init__(self, database: Database, plans: Plans) -> None:
-        super().__init__()
         self.budget = Budget()
         self.load = Loaders(database, plans, self.budget)
 

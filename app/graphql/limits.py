@@ -4,7 +4,6 @@ Strawberry's own limiters expand fragments again at each use, so a document of a
 in a doubling chain keeps them busy for ever; these count each fragment once.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from graphql import (
@@ -17,7 +16,6 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
 )
-from strawberry.extensions import SchemaExtension
 
 from app.errors import Fault, InvalidInput, TooLarge
 
@@ -31,6 +29,8 @@ MAX_EVENTS = 100
 """Of one contact."""
 MAX_OBJECTS = 50_000
 """In the lists of one answer: 200 contacts with 100 events each are 20,200."""
+MAX_COST = 50_000
+"""Rows that one answer is expected to have at most: `cost.py`."""
 MAX_NESTING = 24
 """Lists and objects inside each other, in the variables."""
 
@@ -82,27 +82,16 @@ def plain_text(text: str, pointer: str) -> str:
     return text
 
 
-class Limits(SchemaExtension):
-    """Refuses a document or variables over the limits before anything costly is done with them."""
-
-    def on_operation(self) -> Iterator[None]:
-        self.execution_context.parse_options["max_tokens"] = MAX_TOKENS
-        if not is_shallow(self.execution_context.variables, MAX_NESTING):
-            raise refusal(f"variables may be nested at most {MAX_NESTING} deep")
-        yield
-
-    def on_validate(self) -> Iterator[None]:
-        document = self.execution_context.graphql_document
-        if document is not None:
-            measure = _Measure(document)
-            for definition in document.definitions:
-                if isinstance(definition, OperationDefinitionNode):
-                    measure.check(definition)
-        yield
+def measure(document: DocumentNode) -> None:
+    """Raises a GraphQLError for an operation that is too deep, or has too many aliases."""
+    measured = _Measure(document)
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            measured.check(definition)
 
 
-def refusal(sentence: str) -> GraphQLError:
-    return GraphQLError(sentence, extensions={"code": TooLarge.code})
+def refusal(sentence: str, **more: object) -> GraphQLError:
+    return GraphQLError(sentence, extensions={"code": TooLarge.code, **more})
 
 
 def is_shallow(value: object, levels: int) -> bool:

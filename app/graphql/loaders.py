@@ -6,15 +6,17 @@ loader asks another while it has one. A request never has more than `_CONNECTION
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
-from strawberry.dataloader import DataLoader
+from strawberry.dataloader import DataLoader as Gathering
 
 from app import clock
 from app.engine.explain import Contribution
+from app.engine.hygiene import SoftPolicy
 from app.engine.members import Definitions, definitions
 from app.engine.plan import Plans
 from app.engine.rules import Rule
@@ -23,7 +25,7 @@ from app.graphql.limits import Budget
 from app.store import connections as connected
 from app.store import graph
 from app.store.connections import BacklogRow, LinkRow, RunRow
-from app.store.db import Database
+from app.store.db import Connection, Database
 from app.store.graph import EventRow, Person, ScoreRow
 from app.sync import connections
 from app.sync.connections import CrmConnection
@@ -32,7 +34,17 @@ _CONNECTIONS = 4
 _MOST_CONNECTIONS = 1_000
 """To CRMs, which are a handful."""
 
+Wanted = TypeVar("Wanted", bound=Hashable)
+Loaded = TypeVar("Loaded")
+
 Reading: TypeAlias = Any  # Any: SQLAlchemy's connection, whose name stays below the edge
+
+
+class DataLoader(Gathering[Wanted, Loaded]):
+    """A field that fails cancels those beside it; what others wait for, too, goes on."""
+
+    def load(self, key: Wanted) -> Awaitable[Loaded]:
+        return asyncio.shield(super().load(key))
 
 
 class Newest(NamedTuple):
@@ -43,11 +55,20 @@ class Newest(NamedTuple):
     types: tuple[str, ...] | None
 
 
+class Explaining(NamedTuple):
+    db: Connection
+    plans: Plans
+
+
 class Loaders:
-    def __init__(self, database: Database, plans: Plans, budget: Budget) -> None:
+    def __init__(self, database: Database, plans: Plans, budget: Budget, policy: SoftPolicy | None = None) -> None:
+        """`policy` says when soft bounces count as one; None: as it is if nobody sets it."""
+        self.policy = SoftPolicy() if policy is None else policy
         self._database = database
         self._plans = plans
         self._budget = budget
+        self.now = clock.now()
+        """One for the whole request, so that what is asked of many things is asked of one moment."""
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._catalog: DataLoader[None, Catalog] = DataLoader(self._read_catalog)
         self._segments: DataLoader[None, Definitions] = DataLoader(self._read_segments)
@@ -63,12 +84,32 @@ class Loaders:
         self.backlogs: DataLoader[UUID, BacklogRow] = DataLoader(self._read_backlogs)
         self.spent: DataLoader[UUID, int] = DataLoader(self._read_spent)
         self.crm_links: DataLoader[UUID, list[LinkRow]] = DataLoader(self._read_crm_links)
+        self._gathering: dict[Any, DataLoader[Any, Any]] = {}  # Any: of any keys and values
+
+    def by(
+        self, read: Callable[["Loaders", Sequence[Wanted]], Awaitable[Sequence[Loaded]]]
+    ) -> DataLoader[Wanted, Loaded]:
+        """This request's loader that gathers keys for `read`: as many values as keys, in their order."""
+        if read not in self._gathering:
+            self._gathering[read] = DataLoader(partial(read, self))
+        return self._gathering[read]
+
+    @property
+    def budget(self) -> Budget:
+        return self._budget
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
         """A connection to read by, once this request has fewer than its share. Raises Unavailable."""
         async with self._slots, graph.reading(self._database) as db:
             yield db
+
+    @asynccontextmanager
+    async def explaining(self) -> AsyncIterator[Explaining]:
+        """A transaction of the engine's, and what counts now; under the same share. Raises Unavailable."""
+        async with self._slots, graph.explaining(self._database) as db:
+            await db.execute("SET LOCAL statement_timeout = '30s'")  # as whatever is read otherwise
+            yield Explaining(db, self._plans)
 
     async def catalog(self) -> Catalog:
         return await self._catalog.load(None)

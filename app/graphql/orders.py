@@ -14,9 +14,11 @@ from app.errors import Fault, InvalidInput
 from app.graphql.catalog import Catalog
 from app.graphql.fields import choices
 from app.store import pages
-from app.store.contact_pages import By, Key, Place, Value
+from app.store.contact_pages import MAYBE_NEVER, TEXTS, By, Key, Place, Value
 
 _MAX_KEYS = 5
+_LONGEST = 8_000
+"""Characters of a cursor: five texts of 200, as JSON and that in Base64, are fewer."""
 _NUMBER = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,30})?", re.ASCII)
 
 
@@ -36,9 +38,15 @@ class ScoreOrder:
     direction: Direction = strawberry.field(default=Direction.DESC, description="Which end comes first.")
 
 
+_SCAN = "Has no index: reads all that match the filter."
+
+
 @strawberry.input(
     one_of=True,
-    description='One key to order by: `{score: {model: "engagement"}}`, `{lastEventAt: DESC}` or `{createdAt: ASC}`.',
+    description='One key to order by: `{score: {model: "engagement"}}`, `{lastEventAt: DESC}` or `{createdAt: ASC}`. '
+    "These three, as the first key, are read along an index, so that a page costs the same however deep it lies. Any "
+    "other first key reads all contacts that match the filter: seconds for a million, and refused as `unavailable` if "
+    "it takes too long.",
 )
 class ContactOrder:
     score: ScoreOrder | None = strawberry.field(
@@ -50,7 +58,42 @@ class ContactOrder:
     created_at: Direction | None = strawberry.field(
         default=strawberry.UNSET, description="By when the contact was made here."
     )
+    updated_at: Direction | None = strawberry.field(
+        default=strawberry.UNSET, description=f"By when something of the contact, not its events, last changed. {_SCAN}"
+    )
+    bounced_at: Direction | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="By when the bounce that counts happened. Not bounced lies before all bounces. Has no index: reads "
+        "all that match the filter, and with `bounced: true` those that bounced.",
+    )
+    opted_out_at: Direction | None = strawberry.field(
+        default=strawberry.UNSET,
+        description=f"By when consent was last given or withdrawn. Never lies before all. {_SCAN}",
+    )
+    email: Direction | None = strawberry.field(
+        default=strawberry.UNSET, description=f"By the address; none is as the empty text. {_SCAN}"
+    )
+    name: Direction | None = strawberry.field(
+        default=strawberry.UNSET,
+        description=f"By the name in small letters, by code points; none is as the empty text. {_SCAN}",
+    )
+    stage: Direction | None = strawberry.field(
+        default=strawberry.UNSET,
+        description=f"By the stage in small letters, by code points; none is as the empty text. {_SCAN}",
+    )
 
+
+_COLUMNS = {
+    "last_event_at": (By.LAST_EVENT, "lastEventAt"),
+    "created_at": (By.CREATED, "createdAt"),
+    "updated_at": (By.UPDATED, "updatedAt"),
+    "bounced_at": (By.BOUNCED, "bouncedAt"),
+    "opted_out_at": (By.OPTED_OUT, "optedOutAt"),
+    "email": (By.EMAIL, "email"),
+    "name": (By.NAME, "name"),
+    "stage": (By.STAGE, "stage"),
+}
+"""What each is in the store, and in cursors."""
 
 OrderArgument = Annotated[
     list[ContactOrder] | None,
@@ -84,14 +127,14 @@ def read(said: list[ContactOrder] | None, catalog: Catalog) -> Order:
             model = catalog.named(one.score.model, f"/orderBy/{number}/score/model")
             keys.append(Key(By.SCORE, one.score.direction is Direction.DESC, model.id))
             names.append(f"score.{model.key}:{one.score.direction.value}")
-        elif one.last_event_at:
-            keys.append(Key(By.LAST_EVENT, one.last_event_at is Direction.DESC))
-            names.append(f"lastEventAt:{one.last_event_at.value}")
-        elif one.created_at:
-            keys.append(Key(By.CREATED, one.created_at is Direction.DESC))
-            names.append(f"createdAt:{one.created_at.value}")
-        else:
-            raise InvalidInput(Fault(f"/orderBy/{number}", "give exactly one of score, lastEventAt and createdAt"))
+            continue
+        said_columns = [(name, direction) for name in _COLUMNS if (direction := getattr(one, name))]
+        if not said_columns:
+            raise InvalidInput(Fault(f"/orderBy/{number}", "give exactly one key"))
+        [(name, direction)] = said_columns
+        by, shown = _COLUMNS[name]
+        keys.append(Key(by, direction is Direction.DESC))
+        names.append(f"{shown}:{direction.value}")
     return Order(tuple(keys), ",".join(names))
 
 
@@ -106,7 +149,7 @@ def place_of(said: str | None, order: Order, pointer: str) -> Place | None:
         return None
     malformed = InvalidInput(Fault(pointer, "not a cursor; take one from 'pageInfo' or 'edges', unchanged"))
     try:
-        name, values, contact = pages.decode(said[:4_000], 3)
+        name, values, contact = pages.decode(said[:_LONGEST], 3)
     except InvalidInput:
         raise malformed from None
     if not isinstance(name, str) or not isinstance(values, list) or not isinstance(contact, str):
@@ -123,15 +166,17 @@ def place_of(said: str | None, order: Order, pointer: str) -> Place | None:
 def _said(value: Value) -> str | None:
     if isinstance(value, Decimal):
         return f"{value:f}"
-    return None if value is None else value.astimezone(UTC).isoformat()
+    return value if value is None or isinstance(value, str) else value.astimezone(UTC).isoformat()
 
 
 def _value(said: object, by: By) -> Value:
     """Raises ValueError or OverflowError."""
-    if said is None and by is not By.CREATED:
+    if said is None and (by is By.SCORE or by in MAYBE_NEVER):
         return None
-    if not isinstance(said, str):
-        raise ValueError  # noqa: TRY004 - the caller makes one sentence of all of them
+    if not isinstance(said, str) or "\0" in said:
+        raise ValueError
+    if by in TEXTS:
+        return said
     if by is not By.SCORE:
         instant = datetime.fromisoformat(said)
         if instant.tzinfo is None:

@@ -1,25 +1,30 @@
 """The schema: what can be asked, and how it is executed."""
 
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.types import ExecutionContext
 
-from app.engine.identity import normal_email
 from app.errors import Fault, InvalidInput
+from app.graphql.bounce_review import bounce_review
 from app.graphql.connections import Connection, SyncRunPage, connections, sync_runs
 from app.graphql.contacts import ContactConnection, contacts
 from app.graphql.context import Info
+from app.graphql.distribution import ScoreDistribution, score_distribution
+from app.graphql.event_counts import EventCount, event_counts
 from app.graphql.fields import resolved
-from app.graphql.limits import Limits, plain_text
+from app.graphql.jobs import Job, jobs
+from app.graphql.moves import ScoreMoves, score_moves
+from app.graphql.nodes import Node, uuid
+from app.graphql.refetching import address, contacts_by_emails, contacts_by_ids, node, nodes
+from app.graphql.relay import Connection as Paged
 from app.graphql.scoring import Rule, ScoringModel, rules_of
+from app.graphql.segments import Segment, segment, segments
+from app.graphql.subscriptions import ChangeCursors, Subscription, change_cursors
+from app.graphql.suppressions import Suppression, suppressions
+from app.graphql.timeline import TimelineEvent, TimelineFlag, TimelineScore, TimelineSync
 from app.graphql.types import Contact
-
-_DOCUMENTS = 100
-"""Parsed and validated documents that are kept: a front end sends the same few."""
 
 
 @strawberry.type(description="Contacts, scores, and what they are made of.")
@@ -45,10 +50,24 @@ class Query:
         if (id is None) == (email is None):
             raise InvalidInput(Fault("", "give 'id' or 'email', one of them"))
         if id is not None:
-            person = await info.context.load.people.load(_uuid(id))
+            person = await info.context.load.people.load(uuid(id, Fault("/id", "not a UUID")))
         else:
-            person = await info.context.load.holders.load(_address(email or ""))
+            person = await info.context.load.holders.load(address(email or "", "/email"))
         return None if person is None else Contact.of(person)
+
+    contacts_by_ids: list[Contact | None] = strawberry.field(
+        resolver=contacts_by_ids, description="Contacts by their ids, in the order of these. Null: there is none."
+    )
+    contacts_by_emails: list[Contact | None] = strawberry.field(
+        resolver=contacts_by_emails,
+        description="Contacts by any address that points at them, in the order of the addresses. Null: there is none.",
+    )
+    node: Node | None = strawberry.field(
+        resolver=node, description="Whatever has this global id, of either API. Null: nothing has."
+    )
+    nodes: list[Node | None] = strawberry.field(
+        resolver=nodes, description="Whatever has these global ids, in their order. Null: nothing has."
+    )
 
     @resolved("The scoring models, by their keys.")
     async def scoring_models(
@@ -84,26 +103,48 @@ class Query:
         await info.context.load.rules.load_many([one.id for one in active])
         return [rule for one in active for rule in await rules_of(one, info)]
 
+    score_distribution: ScoreDistribution = strawberry.field(
+        resolver=score_distribution,
+        description="How many contacts are in each band, or bucket, of a model: "
+        '`scoreDistribution(model: "engagement") { parts { band { name } contacts share } }`. Of everybody, an index '
+        "alone is read; with a filter, the scores of whoever it keeps.",
+    )
+    score_moves: ScoreMoves = strawberry.field(
+        resolver=score_moves,
+        description="Who rose and who fell in a model since a moment, and from which band to which: "
+        '`scoreMoves(model: "engagement", since: "2026-11-01T00:00:00Z") { rose fell bandMoves { was { name } '
+        "now { name } contacts } }`.",
+    )
+    event_counts: list[EventCount] = strawberry.field(
+        resolver=event_counts,
+        description="How many events there were, by type, source or UTC day; by day, and of one day the most first: "
+        '`eventCounts(groupBy: [DAY, TYPE], filter: {since: "2026-11-01T00:00:00Z"}) { day type count }`.',
+    )
+    bounce_review: ContactConnection = strawberry.field(
+        resolver=bounce_review,
+        description="Contacts whose address bounced hard, the latest first; to clean up by, also in the CRM: "
+        "`bounceReview(first: 50) { nodes { email bouncedAt bounces { status diagnostic } bouncePenalties { points } "
+        "crmLinks { connection object record } } }`.",
+    )
+    suppressions: Paged[Suppression] = strawberry.field(
+        resolver=suppressions,
+        description="Who must not be mailed, and why: first the entries of the list, then the contacts with a flag. "
+        "Before you send, ask `POST /v1/suppressions/check`.",
+    )
+    segments: Paged[Segment] = strawberry.field(resolver=segments, description="The segments, by their keys.")
+    segment: Segment | None = strawberry.field(
+        resolver=segment, description="One segment, by its key. Null: there is none."
+    )
+    jobs: Paged[Job] = strawberry.field(resolver=jobs, description="Background jobs, the newest first.")
     connections: list[Connection] = strawberry.field(
         resolver=connections, description="The connections to CRMs, by their names."
+    )
+    change_cursors: ChangeCursors = strawberry.field(
+        resolver=change_cursors, description="Where the changes stand now, for subscriptions to begin there."
     )
     sync_runs: SyncRunPage = strawberry.field(
         resolver=sync_runs, description="What was done for a connection in the last 30 days, the newest first."
     )
-
-
-def _uuid(said: str) -> UUID:
-    try:
-        return UUID(said)
-    except ValueError:
-        raise InvalidInput(Fault("/id", "not a UUID")) from None
-
-
-def _address(said: str) -> str:
-    try:
-        return normal_email(plain_text(said, "/email"))
-    except ValueError as fault:
-        raise InvalidInput(Fault("/email", str(fault))) from None
 
 
 class _Schema(strawberry.Schema):
@@ -114,5 +155,6 @@ class _Schema(strawberry.Schema):
 def build() -> strawberry.Schema:
     return _Schema(
         Query,
-        extensions=[Limits, lambda: ParserCache(_DOCUMENTS), lambda: ValidationCache(_DOCUMENTS)],
+        subscription=Subscription,
+        types=[TimelineEvent, TimelineScore, TimelineFlag, TimelineSync],
     )

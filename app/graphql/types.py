@@ -2,20 +2,28 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
 
 from app.errors import Fault, InvalidInput
+from app.graphql.bounces import Bounce, BouncePenalty, bounce_penalties, bounces
+from app.graphql.changes import FORECAST, Forecast, ScoreChange, forecast, history
 from app.graphql.connections import CrmLink
 from app.graphql.context import Info
+from app.graphql.events import Event
+from app.graphql.explaining import Asked, AsOf, ModelKey, ScoreExplanation, explained, explanation, moment
 from app.graphql.fields import choices, resolved
 from app.graphql.limits import MAX_EVENTS, plain_text
 from app.graphql.loaders import Newest
+from app.graphql.nodes import Node
+from app.graphql.properties import Property, inside, load_types
+from app.graphql.relay import Connection
 from app.graphql.scoring import Score
-from app.store.graph import EventRow, Person
+from app.graphql.timeline import TimelineItem, timeline
+from app.store.graph import Person
 
 _MAX_TYPES = 50
 
@@ -48,41 +56,8 @@ class Identity:
     value: str = strawberry.field(description='For example `"ada@example.com"`.')
 
 
-@strawberry.type(description="Something a contact did, or that happened to them.")
-class Event:
-    id: strawberry.ID = strawberry.field(description="A UUID, made of the source and the sender's own id.")
-    client_id: str | None = strawberry.field(description="The sender's own id of it.")
-    type: str = strawberry.field(description="For example `email.opened` or `page.viewed`.")
-    occurred_at: datetime = strawberry.field(description="When it happened, by the sender.")
-    received_at: datetime = strawberry.field(description="When it was stored here.")
-    source: str = strawberry.field(description="Who sent it, for example `website`.")
-    address: str | None = strawberry.field(
-        description="The address that an `email.*` event was about, which need not be the contact's address today."
-    )
-    properties: JSON = strawberry.field(description='What else the sender said, for example `{"url": "/pricing"}`.')
-    human: bool | None = strawberry.field(
-        description="Of an opening or a click: whether a human did it, rather than a scanner or a proxy; null: unknown."
-    )
-    human_by: str | None = strawberry.field(description="The signal that said so, for example `burst`.")
-
-    @classmethod
-    def of(cls, row: EventRow) -> "Event":
-        return cls(
-            id=strawberry.ID(str(row.id)),
-            client_id=row.client_id,
-            type=row.type,
-            occurred_at=row.occurred_at,
-            received_at=row.received_at,
-            source=row.source,
-            address=row.address,
-            properties=JSON(row.properties),
-            human=row.human,
-            human_by=row.human_by,
-        )
-
-
 @strawberry.type(description="A person: one, however many systems know them.")
-class Contact:
+class Contact(Node):
     key: strawberry.Private[UUID]
 
     id: strawberry.ID = strawberry.field(description="A UUID.")
@@ -145,13 +120,15 @@ class Contact:
             updated_at=person.updated_at,
         )
 
-    @resolved("The score in one model. Null: the contact has none in it.")
-    async def score(
-        self,
-        info: Info,
-        model: Annotated[str, strawberry.argument(description='The key of a scoring model: `"engagement"`.')],
-    ) -> Score | None:
+    @resolved(
+        "The score in one model. Null: the contact has none in it; with `asOf`: it was not there then, or the model "
+        "did not count."
+    )
+    async def score(self, info: Info, model: ModelKey, as_of: AsOf = None) -> Score | None:
         named = (await info.context.load.catalog()).named(model, "/model")
+        if (at := moment(as_of)) is not None:
+            found = await explained(info, Asked(self.key, named.key, at))
+            return None if found is None else Score.then(found, named, at)
         for row in await info.context.load.scores.load(self.key):
             if row.model_id == named.id:
                 return Score.of(row, named)
@@ -165,6 +142,35 @@ class Contact:
         found = [(row, catalog.by_id[row.model_id]) for row in rows if row.model_id in catalog.by_id]
         info.context.budget.spend(len(found))
         return [Score.of(row, model) for row, model in sorted(found, key=lambda pair: pair[1].key)]
+
+    explanation: ScoreExplanation | None = strawberry.field(
+        resolver=explanation,
+        description="Why the score in one model is what it is, now or as of a past moment: what each rule gives, day "
+        "by day, what was done by hand, what limits cut. Null: the model does not, or did not, count; or the contact "
+        "was not there then.",
+    )
+    forecast: Forecast | None = strawberry.field(
+        resolver=forecast,
+        description="What the score in one model will be, and when, with nothing coming in. Null: the model does not "
+        f"count. Each contact counts as {FORECAST} objects.",
+    )
+    history: Connection[ScoreChange] = strawberry.field(
+        resolver=history, description="Every change of the score in one model, the newest first, with its cause."
+    )
+
+    bounces: list[Bounce] = strawberry.field(
+        resolver=bounces,
+        description="Bounces that were told of the contact, the latest first, with evidence, and which of them count.",
+    )
+    bounce_penalties: list[BouncePenalty] = strawberry.field(
+        resolver=bounce_penalties,
+        description="What the bounce takes from the contact's scores, by rules that look at it and give less than 0.",
+    )
+    timeline: Connection[TimelineItem] = strawberry.field(
+        resolver=timeline,
+        description="Events, changes of scores and flags, and notes of the sync, the newest first: `timeline(first: 5) "
+        "{ nodes { at kind ... on TimelineEvent { event { type } } ... on TimelineScore { change { was value } } } }`.",
+    )
 
     @resolved("The newest events, the newest first.")
     async def events(
@@ -197,3 +203,24 @@ class Contact:
         found = await info.context.load.crm_links.load(self.key)
         info.context.budget.spend(len(found))
         return [CrmLink.of(row) for row in found]
+
+    @resolved("One property, by the type that was declared for it. Null: the contact has none of that name.")
+    async def property(
+        self,
+        info: Info,
+        name: Annotated[
+            str, strawberry.argument(description='Dots lead into objects: `"industry"`, `"address.country"`.')
+        ],
+    ) -> Property | None:
+        value = inside(self.properties, name)
+        if value is None:
+            return None
+        types = await info.context.load.by(load_types).load(None)
+        return Property.of(name, value, types.get(name))
+
+    @resolved("The properties one by one, by their names, each by the type that was declared for it.")
+    async def typed_properties(self, info: Info) -> list[Property]:
+        said = dict(sorted(cast("dict[str, Any]", self.properties).items()))  # Any: JSON
+        info.context.budget.spend(len(said))
+        types = await info.context.load.by(load_types).load(None)
+        return [Property.of(name, value, types.get(name)) for name, value in said.items()]

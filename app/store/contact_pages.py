@@ -10,6 +10,10 @@ score in one model. For a score, two cases:
   in ascending order, where the first page must make sure that nobody lacks a score.
 
 Orders by several keys start from the first key's index where they can, and sort what is equal in it.
+
+The other columns have no index, for each would be written with every change of a contact. Such an order reads all that
+match and keeps the best of the page; the statement timeout bounds it, and a filter that an index serves makes it short:
+the bounced by when they bounced, a stage by name.
 """
 
 from collections.abc import Sequence
@@ -25,6 +29,7 @@ from sqlalchemy import (
     DateTime,
     Numeric,
     Select,
+    Text,
     Uuid,
     and_,
     exists,
@@ -38,20 +43,35 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.contact_filter import Filter, contact, score, scored_in, to_sql
-from app.store.graph import PERSON, Person, activity
+from app.store.columns import NEVER, activity, contact
+from app.store.contact_filter import Filter, score, scored_in, to_sql
+from app.store.graph import PERSON, Person
 
-Value: TypeAlias = Decimal | datetime | None
-"""Of an order key. None: no score, no event yet; it lies below everything."""
+Value: TypeAlias = Decimal | datetime | str | None
+"""Of an order key. None: no score, no event yet, not bounced; it lies below everything. No text is the empty text."""
 
 _LOWEST: Any = literal_column("'-Infinity'::numeric", Numeric)
-_NEVER: Any = literal_column("'-infinity'::timestamptz", DateTime(timezone=True))
+_LONGEST = 200
+"""Of a text, so much orders: a cursor holds it."""
 
 
 class By(StrEnum):
+    """What an order goes by; of a column, its name."""
+
     SCORE = "score"
     LAST_EVENT = "last_event"
-    CREATED = "created"
+    CREATED = "created_at"
+    UPDATED = "updated_at"
+    BOUNCED = "bounced_at"
+    OPTED_OUT = "opted_out_at"
+    EMAIL = "email"
+    NAME = "name"
+    STAGE = "stage"
+
+
+TEXTS = {By.EMAIL, By.NAME, By.STAGE}
+MAYBE_NEVER = {By.LAST_EVENT, By.BOUNCED, By.OPTED_OUT}
+"""Instants that a contact may lack."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +116,6 @@ async def page(db: AsyncConnection, wanted: Filter, order: Sequence[Key], span: 
     return found[::-1] if span.from_end else found
 
 
-async def count(db: AsyncConnection, wanted: Filter) -> int:
-    """How many contacts match: exact, so it costs what counting costs."""
-    statement = select(func.count()).select_from(contact).where(to_sql(wanted, {}))
-    return int((await db.execute(statement)).scalar_one())
-
-
 def _read(row: Any, order: Sequence[Key]) -> Found:  # Any: a result's row
     width = len(PERSON)
     values = tuple(_value(value) for value in row[width : width + len(order)])
@@ -112,6 +126,8 @@ def _read(row: Any, order: Sequence[Key]) -> Found:  # Any: a result's row
 def _value(value: Any) -> Value:  # Any: of a numeric or a timestamptz
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
+    if isinstance(value, str):
+        return value
     # asyncpg reads '-infinity' as the naive datetime.min.
     return value if isinstance(value, datetime) and value.tzinfo is not None else None
 
@@ -123,7 +139,7 @@ class _Sources:
     tables: Any  # a join
     id: Any  # the driving table's own column, so that a row comparison can use its index
     keys: list[Any] = field(default_factory=list)
-    joined: dict[int, Any] = field(default_factory=dict)
+    joined: dict[Any, Any] = field(default_factory=dict)
 
 
 class _Part:
@@ -158,10 +174,12 @@ class _Side(_Part):
         )
         key = order[0]
         if self.is_scored:
-            return _bounded(_sources(wanted, order, inner={key.model}), wanted, order, mine)
+            made = _sources(wanted, order, inner={key.model})
+            return _bounded(made, wanted, order, mine).where(made.keys[0].is_not(None))
         # Asked of the narrow table's key, so that nobody's whole row is read to find that they have a score.
         narrow, row = activity.alias(), score.alias()
-        lacks = not_(exists().where(row.c.contact_id == narrow.c.contact_id, row.c.model_id == key.model))
+        is_scored = row.c.contact_id == narrow.c.contact_id, row.c.model_id == key.model, row.c.value.is_not(None)
+        lacks = not_(exists().where(*is_scored))
         made = _Sources(contact.join(narrow, narrow.c.contact_id == contact.c.id), narrow.c.contact_id)
         return _bounded(made, wanted, order, mine).where(lacks)
 
@@ -182,14 +200,15 @@ def _sources(wanted: Filter, order: Sequence[Key], inner: "set[int | None] | Non
     scored = {*scored_in(wanted), *(inner or ())}
     made = _Sources(contact, contact.c.id)
     for position, key in enumerate(order):
-        if key.by is By.CREATED:
-            made.keys.append(contact.c.created_at)
-        elif key.by is By.LAST_EVENT:
-            row = activity.alias()
-            made.tables = made.tables.join(row, row.c.contact_id == contact.c.id)
-            made.keys.append(row.c.last_event_at)
+        if key.by is By.LAST_EVENT:
+            if "activity" not in made.joined:
+                made.joined["activity"] = row = activity.alias()
+                made.tables = made.tables.join(row, row.c.contact_id == contact.c.id)
+            made.keys.append(made.joined["activity"].c.last_event_at)
             if position == 0:
-                made.id = row.c.contact_id
+                made.id = made.joined["activity"].c.contact_id
+        elif key.by is not By.SCORE:
+            made.keys.append(_column(key.by))
         elif key.model in made.joined:
             made.keys.append(_or_lowest(made.joined[key.model], key.model in scored))
         else:
@@ -201,6 +220,14 @@ def _sources(wanted: Filter, order: Sequence[Key], inner: "set[int | None] | Non
             if position == 0 and key.model in scored:
                 made.id = row.c.contact_id
     return made
+
+
+def _column(by: By) -> Any:
+    """Never NULL, so that one comparison says what lies beyond a place."""
+    column = contact.c[by.value]
+    if by in TEXTS:
+        return func.left(func.coalesce(func.lower(column), ""), _LONGEST, type_=Text).collate("C")
+    return func.coalesce(column, NEVER) if by in MAYBE_NEVER else column
 
 
 def _or_lowest(row: Any, is_there: bool) -> Any:
@@ -228,8 +255,11 @@ def _bounded(made: _Sources, wanted: Filter, order: Sequence[Key], span: Span) -
 def _values(place: Place, order: Sequence[Key]) -> list[Any]:
     values: list[Any] = []
     for key, value in zip(order, place.values, strict=True):
+        if key.by in TEXTS:
+            values.append(literal(value, Text))
+            continue
         kind = Numeric() if key.by is By.SCORE else DateTime(timezone=True)
-        lowest = _LOWEST if key.by is By.SCORE else _NEVER
+        lowest = _LOWEST if key.by is By.SCORE else NEVER
         values.append(lowest if value is None else literal(value, kind))
     return [*values, literal(place.id, Uuid)]
 

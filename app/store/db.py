@@ -1,7 +1,8 @@
-"""How the product reaches Postgres: two pools to one database.
+"""How the product reaches Postgres: three pools to one database.
 
 `hot` is plain asyncpg, for the paths that move batches. `engine` is SQLAlchemy's, for queries built from Core
-expressions. A transaction uses one of them, never both.
+expressions. `answers` is plain asyncpg, for single statements that read by an index and answer a request as they are.
+A transaction uses one of them, never both.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +20,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql.expression import ClauseElement
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.store.standing import Standing
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
@@ -47,16 +50,21 @@ _READ_SETTINGS = {
     "timezone": "UTC",
     "statement_timeout": "30s",
 }
+# One statement each, which an index bounds whatever its values are: so a plan is made once.
+_ANSWER_SETTINGS = {**_HOT_SETTINGS, "max_parallel_workers_per_gather": "0", "statement_timeout": "30s"}
+_ANSWERS_PREPARED = 200
+"""Statements that each connection keeps."""
 
 
 class Database:
-    """Both pools. Use as an async context manager; opening raises what asyncpg raises when there is no server."""
+    """The pools. Use as an async context manager; opening raises what asyncpg raises when there is no server."""
 
     def __init__(self, url: str, pool_size: int = 10, *, name: str = "leadtally") -> None:
         self.url = make_url(url)
         self._pool_size = pool_size
         self._name = name
         self.hot: asyncpg.Pool[asyncpg.Record]
+        self.answers: Standing
         self.engine: AsyncEngine
 
     async def __aenter__(self) -> Self:
@@ -67,6 +75,7 @@ class Database:
             init=_as_json,
             server_settings={**_HOT_SETTINGS, "application_name": self._name},
         )
+        self.answers = Standing(self._answering, self._pool_size)
         self.engine = create_async_engine(
             self.url.set(drivername="postgresql+asyncpg"),
             pool_size=self._pool_size,
@@ -81,13 +90,31 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self.engine.dispose()
+        await self.answers.close()
         await self.hot.close()
+
+    async def _answering(self) -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            plain_url(self.url),
+            statement_cache_size=_ANSWERS_PREPARED,
+            max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,
+            server_settings={**_ANSWER_SETTINGS, "application_name": self._name},
+        )
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose transaction ends with the block; nothing written in it is kept."""
         async with self.engine.connect() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def planning(self) -> AsyncIterator[Connection]:
+        """A connection of the driver's, without a transaction, for one statement that is planned for its values."""
+        async with self.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            yield driver
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

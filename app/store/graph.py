@@ -13,12 +13,24 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, and_, any_, column, func, literal, literal_column, or_, select
+from sqlalchemy import ARRAY, Integer, Text, Uuid, and_, any_, column, func, literal, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import Unavailable
 from app.store.db import FAULTS, Connection, Database, is_away, sqlstate
-from app.store.tables import Activity, Contact, Event, Identity, ModelVersion, Rule, Score, ScoringModel, core
+from app.store.tables import (
+    Activity,
+    Contact,
+    Event,
+    Identity,
+    ModelVersion,
+    Property,
+    Rule,
+    Score,
+    ScoringModel,
+    Segment,
+    core,
+)
 
 _contact = core(Contact)
 activity = core(Activity)
@@ -28,6 +40,8 @@ _score = core(Score)
 _model = core(ScoringModel)
 _version = core(ModelVersion)
 _rule = core(Rule)
+_segment = core(Segment)
+_property = core(Property)
 
 
 class Person(NamedTuple):
@@ -102,6 +116,27 @@ class ModelRow:
     version: int | None
     published_at: datetime | None
     archived: bool
+
+
+class VersionRow(NamedTuple):
+    model_id: int
+    version: int
+    name: str
+    bands: list[dict[str, Any]]  # Any: JSON
+    rules: list[dict[str, Any]]  # Any: JSON
+    side_effects: bool
+    published_at: datetime
+    published_by: str
+    live_from: datetime | None
+
+
+class SegmentRow(NamedTuple):
+    key: str
+    name: str
+    description: str | None
+    condition: dict[str, Any]  # Any: JSON
+    created_at: datetime
+    updated_at: datetime
 
 
 @asynccontextmanager
@@ -218,6 +253,36 @@ async def rules(db: AsyncConnection, model_ids: Collection[int]) -> dict[int, li
         for row in await db.execute(drafted):
             found[row.model_id].append(row.said)
     return found
+
+
+async def versions(db: AsyncConnection, model_ids: Collection[int], first: int) -> dict[int, list[VersionRow]]:
+    """The newest `first` versions of each model, the newest first."""
+    ids = func.unnest(literal(list(model_ids), ARRAY(Integer))).table_valued(column("id", Integer))
+    which = ids.render_derived("which")
+    newest = select(*(_version.c[name] for name in VersionRow._fields)).where(_version.c.model_id == which.c.id)
+    each = newest.order_by(_version.c.version.desc()).limit(first).lateral("newest")
+    grouped: dict[int, list[VersionRow]] = defaultdict(list)
+    for row in await db.execute(select(*each.c).select_from(which.join(each, literal_column("true")))):
+        grouped[row.model_id].append(VersionRow(*row))
+    return grouped
+
+
+async def segments(db: AsyncConnection, most: int, after: str | None) -> list[SegmentRow]:
+    """In the order of their keys."""
+    wanted = select(*(_segment.c[name] for name in SegmentRow._fields)).order_by(_segment.c.key).limit(most)
+    wanted = wanted if after is None else wanted.where(_segment.c.key > after)
+    return [SegmentRow(*row) for row in await db.execute(wanted)]
+
+
+async def segments_by_key(db: AsyncConnection, keys: Collection[str]) -> dict[str, SegmentRow]:
+    columns = [_segment.c[name] for name in SegmentRow._fields]
+    rows = await db.execute(select(*columns).where(_segment.c.key == any_(literal(list(keys), ARRAY(Text)))))
+    return {row.key: SegmentRow(*row) for row in rows}
+
+
+async def declared(db: AsyncConnection) -> dict[str, str]:
+    """The type that was declared for each property; a handful."""
+    return {row.name: row.type for row in await db.execute(select(_property.c.name, _property.c.type))}
 
 
 def _ids(contacts: Collection[UUID]) -> Any:

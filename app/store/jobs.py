@@ -5,16 +5,20 @@ Both are written in the caller's transaction: a job exists exactly if what asked
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import uuid_utils.compat as uuids
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
+from sqlalchemy import ARRAY, Uuid, any_, literal
+from sqlalchemy import select as select_core
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col, select
 
 from app.store.db import Connection, Database
 from app.store.service_tables import Job
+from app.store.tables import core
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 
@@ -107,3 +111,38 @@ async def page(database: Database, *, limit: int, after: UUID | None) -> Sequenc
         query = query.where(Job.id < after)
     async with database.session() as session:
         return (await session.exec(query)).all()
+
+
+class JobRow(NamedTuple):
+    id: UUID
+    kind: str
+    status: str
+    phase: str | None
+    done: int
+    total: int
+    error: str | None
+    result: dict[str, Any] | None  # Any: JSON
+    created_at: datetime
+    starts_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+_job = core(Job)
+_rows = select_core(*(_job.c[name] for name in JobRow._fields))
+
+
+async def newest(db: AsyncConnection, most: int, before: UUID | None, kinds: Sequence[str] | None) -> list[JobRow]:
+    """The newest first, those older than one of them; of any of these kinds, where given."""
+    wanted = _rows.order_by(_job.c.id.desc()).limit(most)
+    if before is not None:
+        wanted = wanted.where(_job.c.id < before)
+    if kinds is not None:
+        wanted = wanted.where(_job.c.kind.in_(list(kinds)))
+    return [JobRow(*row) for row in await db.execute(wanted)]
+
+
+async def by_id(db: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, JobRow]:
+    """Those that are not there are left out."""
+    rows = await db.execute(_rows.where(_job.c.id == any_(literal(list(ids), ARRAY(Uuid)))))
+    return {row.id: JobRow(*row) for row in rows}

@@ -1,4 +1,4 @@
-"""Tables of the service itself: its plan's epoch, jobs, keys, workers."""
+"""Tables of the service itself: its plan's epoch, jobs, keys, workers, readers."""
 
 from datetime import datetime
 from typing import Any
@@ -87,3 +87,15 @@ class Worker(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     beat_at: datetime = instant()
+
+
+class WaitingReader(SQLModel, table=True):
+    """A process that wants to be woken when something has changed: `store/feed.py`. Unlogged: it says so again."""
+
+    __tablename__ = "waiting_reader"
+
+    id: UUID = Field(primary_key=True)
+    until: datetime = instant()
+    """By the database's clock. Later the process is taken for dead."""
+
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)

@@ -32,6 +32,8 @@ from sqlmodel import Field, SQLModel
 
 POINTS = Numeric(14, 2)
 NEVER = text("'-infinity'")
+SUMMARIES = {"pages_per_range": 32, "autosummarize": True}
+"""Of a table that is written in the order of an instant: a few bytes for 32 pages say which instants they hold."""
 
 
 def core(model: type[SQLModel]) -> Any:  # Any: SQLAlchemy's table, whose columns no type checker knows
@@ -285,6 +287,11 @@ class ScoreChange(SQLModel, table=True):
     cause: str = words()
     """One of `engine/scoring.py`'s Cause."""
 
+    __table_args__ = (
+        Index("score_change_id", "id"),
+        Index("score_change_at", "at", postgresql_using="brin", postgresql_with=SUMMARIES),
+    )
+
 
 class ContactPast(SQLModel, table=True):
     """What a contact was until an instant. Written by a trigger whenever its row changes."""
@@ -296,6 +303,8 @@ class ContactPast(SQLModel, table=True):
     until: datetime = instant()
     said: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     """The row, as JSON."""
+
+    __table_args__ = (Index("contact_past_id", "id"),)
 
 
 class Adjustment(SQLModel, table=True):

@@ -29,8 +29,9 @@ from app.engine.fields import (
 )
 from app.engine.ingest import NewEvent
 from app.engine.members import Members, definitions
-from app.store import contact_pages
-from app.store.contact_filter import Filter, contact, to_sql
+from app.store import contact_counts
+from app.store.columns import contact
+from app.store.contact_filter import Filter, to_sql
 from app.store.db import Database
 from tests.engine import reference
 from tests.engine.reference import Case, Measure, Sheet
@@ -221,9 +222,9 @@ async def test_the_members_of_any_segments_are_exactly_whom_the_judge_says(
         assert sorted(expected) == await found.page(world.database, limit=1_000, after=None)
         assert len(expected) == await found.count(world.database)
         async with world.database.read() as db:
-            inside, outside = Filter(segment=found.has(contact)), Filter(neither=Filter(segment=found.has(contact)))
-            assert len(expected) == await contact_pages.count(db, inside)
-            assert everybody - len(expected) == await contact_pages.count(db, outside)
+            inside, outside = Filter(asked=(found.has(contact),)), Filter(neither=Filter(asked=(found.has(contact),)))
+            assert len(expected) == (await contact_counts.count(db, inside)).number
+            assert everybody - len(expected) == (await contact_counts.count(db, outside)).number
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
@@ -282,7 +283,7 @@ async def test_a_test_that_must_hold_is_served_by_the_index_there_is(database: D
     async with database.read() as db:
         for index, condition in ((index, condition) for index, asked in SERVED.items() for condition in asked):
             found = Members(parse(condition, VOCABULARY), VOCABULARY, TODAY)
-            listed = select(func.count()).select_from(contact).where(to_sql(Filter(segment=found.has(contact)), {}))
+            listed = select(func.count()).select_from(contact).where(to_sql(Filter(asked=(found.has(contact),)), {}))
             for statement in (found._select(func.count()), found._after([found._person.c.id], 101, None), listed):
                 dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
                 sql = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))

@@ -1,4 +1,4 @@
-"""The GraphQL router in an app of its own, over the real database."""
+"""The GraphQL endpoint in an app of its own, over the real database."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
@@ -6,16 +6,14 @@ from typing import Any, TypeAlias
 import pytest
 from fastapi import FastAPI, Request
 from httpx import ASGITransport, AsyncClient
-from starlette.responses import JSONResponse
 
+from app.api.problems import answer_to, problem
 from app.engine.plan import Plans
-from app.errors import AppError, InvalidInput, NotAllowed, NotAuthenticated
-from app.graphql import router
+from app.errors import NotAllowed, NotAuthenticated
+from app.graphql import serving
 from app.store.db import Database
 
 Ask: TypeAlias = Callable[..., Awaitable[dict[str, Any]]]
-
-_STATUS = {NotAuthenticated: 401, NotAllowed: 403, InvalidInput: 422}
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +34,10 @@ def app(migrated: Database, plans: Plans) -> FastAPI:
                 raise NotAllowed("this needs a key with the scope 'read'")
         raise NotAuthenticated("send an API key")
 
-    async def problem(_: Request, fault: Exception) -> JSONResponse:
-        assert isinstance(fault, AppError)
-        return JSONResponse({"code": fault.code, "detail": str(fault)}, status_code=_STATUS[type(fault)])
-
     app = FastAPI()
-    app.include_router(router.build(migrated, plans, authenticate), prefix="/graphql")
-    app.add_exception_handler(AppError, problem)
+    # By the resolvers: that compiled statements give the same answers is shown in test_compiling.py.
+    endpoint = serving.Endpoint(migrated, plans, authenticate, answer_to, problem, compiled=False)
+    app.add_middleware(serving.Mounted, path="/graphql", endpoint=endpoint)
     return app
 
 

@@ -10,11 +10,11 @@ import pytest
 INSTALLING_S = 120
 
 
-def node_package(request: pytest.FixtureRequest, name: str, package: str) -> Path:
-    """A folder in which Node.js finds it. Skips the test where there is no Node.js, or it cannot be had."""
+def node_packages(request: pytest.FixtureRequest, name: str, *packages: str) -> Path:
+    """A folder in which Node.js finds them. Skips the test where there is no Node.js, or they cannot be had."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("Node.js and npm are not installed here")
-    return _installed(request, name, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", package)
+    return _installed(request, name, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *packages)
 
 
 def python_package(request: pytest.FixtureRequest, name: str, package: str) -> Path:

@@ -30,7 +30,7 @@ from app.sandbox.dynamics import Dynamics
 from app.sandbox.people import people
 from tests.processes import free_port
 from tests.sandbox.dynamics_world import label
-from tests.sandbox.installed import node_package
+from tests.sandbox.installed import node_packages
 from tests.sandbox.loopback import PATIENCE_S, served
 
 PEOPLE, CONTACTS = 200, 150
@@ -251,7 +251,7 @@ const failure = async (work) => { try { await work; return null; } catch (fault)
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    return node_package(request, "node-dynamics", NODE_CLIENT)
+    return node_packages(request, "node-dynamics", NODE_CLIENT)
 
 
 def test_dynamics_web_api_makes_every_call_that_a_sync_needs(crm: Dynamics, url: str, node: Path) -> None:

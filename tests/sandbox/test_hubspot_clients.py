@@ -16,7 +16,7 @@ from hubspot.utils.signature import Signature
 from app.sandbox.hubspot import Hubspot, webhooks
 from app.sandbox.people import people
 from app.sandbox.server import build
-from tests.sandbox.installed import node_package
+from tests.sandbox.installed import node_packages
 from tests.sandbox.loopback import served
 
 PEOPLE = 230
@@ -213,7 +213,7 @@ const told = {};
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    return node_package(request, "node-hubspot", NODE_CLIENT)
+    return node_packages(request, "node-hubspot", NODE_CLIENT)
 
 
 def test_the_official_node_client_makes_the_calls_that_a_sync_needs(acme: Live, node: Path) -> None:

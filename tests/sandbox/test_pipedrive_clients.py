@@ -17,7 +17,7 @@ from pypipedrive.api import V1
 from app.sandbox.people import people
 from app.sandbox.pipedrive import Pipedrive
 from app.sandbox.server import build
-from tests.sandbox.installed import node_package, python_package
+from tests.sandbox.installed import node_packages, python_package
 from tests.sandbox.loopback import served
 
 Json = Any  # Any: whatever JSON can say
@@ -141,7 +141,7 @@ const oauth = new v2.OAuth2Configuration({
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    return node_package(request, "node-pipedrive", NODE_CLIENT)
+    return node_packages(request, "node-pipedrive", NODE_CLIENT)
 
 
 def test_the_official_node_client_makes_every_call_that_a_sync_needs(acme: Live, node: Path) -> None:

@@ -21,7 +21,7 @@ from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceR
 from app import clock
 from app.sandbox.people import people
 from app.sandbox.salesforce import Salesforce
-from tests.sandbox.installed import node_package
+from tests.sandbox.installed import node_packages
 from tests.sandbox.loopback import served
 from tests.sandbox.salesforce_world import field
 
@@ -238,7 +238,7 @@ const oauth2 = { loginUrl: told.url, clientId: told.client_id, clientSecret: tol
 
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Path:
-    return node_package(request, "jsforce", JSFORCE)
+    return node_packages(request, "jsforce", JSFORCE)
 
 
 async def test_jsforce_works(crm: Salesforce, url: str, node: Path) -> None:
