@@ -45,7 +45,7 @@ class Hubspot(Crm):
         return sum(-(-count // _MANY) for count in records.values())
 
     def is_page(self, call: Call) -> bool:
-        return call.method == "GET" and call.url.endswith("/contacts")
+        return call.url.endswith(("/contacts", "/contacts/search", "/contacts/batch/read"))
 
     async def rewrite(self, sent: Sent, told: Sequence[Pair]) -> float:
         for pair in told:
